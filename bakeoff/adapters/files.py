@@ -1,0 +1,69 @@
+"""Files of a project: whole or not at all, in folders that are made when needed.
+
+Callers may rely on: `write` replaces a file in one step, so a reader (or a kill) never sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bakeoff.errors import InputError, OutsideError
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write *data* to *path* atomically and return it. Raises OutsideError where the disk or the rights refuse."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutsideError(
+            f"can't write {path}: {error.strerror}", hint="check the disk space and the rights"
+        ) from error
+    return path
+
+
+def write_json(path: Path, value: object) -> Path:
+    """Write *value* as indented JSON with a final newline, atomically."""
+    return write(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """Return the UTF-8 text of *path*. Raises InputError that names *what* was wanted."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"no such {what}: {path}", hint="check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start})", hint="save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+
+
+def read_yaml(path: Path, *, what: str) -> Any:
+    """Return the YAML value in *path*. Raises InputError with line and column where it is broken."""
+    text = read_text(path, what=what)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "broken YAML"
+        raise InputError(f"{path}{where}: {problem}", hint="correct the YAML at that place") from error

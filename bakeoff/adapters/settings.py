@@ -1,0 +1,110 @@
+"""Settings of an installation: environment > `.env` > `bakeoff.yaml` > defaults, each with its origin.
+
+Callers may rely on: nothing else reads the environment; `describe` never shows a password. `bakeoff.yaml` may hold a
+section a deployment (`environments: {production: {...}}`), chosen by BAKEOFF_ENV, which wins over the file's top level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+
+from bakeoff.adapters import files
+from bakeoff.errors import ConfigError
+
+PREFIX = "BAKEOFF_"
+FILE = "bakeoff.yaml"
+
+
+class Values(BaseModel):
+    """The settings themselves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    env: str = "development"
+    """The deployment: picks a section of bakeoff.yaml."""
+    database_url: str | None = None
+    """Any PostgreSQL with pgvector; unset: the embedded one in `home`."""
+    home: Path = Path(".bakeoff")
+    """Embedded database and converted models."""
+    artifacts: Path = Path("artifacts")
+    """Where commands write JSON and Markdown."""
+    workers: Annotated[int, Field(ge=1, le=3)] = 1
+    """Evaluation workers: two or three at the most."""
+    idle_minutes: Annotated[float, Field(gt=0)] = 30.0
+    """After so long without a connection the embedded server stops."""
+    connect_timeout_s: Annotated[int, Field(ge=1, le=300)] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values, and where each came from (`default` or a source's name)."""
+
+    values: Values
+    origin: dict[str, str]
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Return (name, value without secrets, origin) of every setting."""
+        rows = []
+        for name, value in self.values.model_dump().items():
+            shown = without_password(value) if name == "database_url" and value else value
+            rows.append((name, "" if shown is None else str(shown), self.origin.get(name, "default")))
+        return rows
+
+
+class _Reader(BaseSettings, Values):
+    """Lets pydantic-settings read each source by itself, so that the origin is known."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+
+def without_password(url: str) -> str:
+    """Return *url* with its password replaced by `***`, in both forms that libpq takes."""
+    try:
+        parts = conninfo_to_dict(url)
+    except Exception:  # noqa: BLE001  # whatever libpq dislikes about it, it must not be shown
+        return "***"
+    secret = parts.get("password")
+    return url.replace(str(secret), "***") if secret else url
+
+
+def _from_file(folder: Path, deployment: str) -> dict[str, dict[str, Any]]:
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    data = files.read_yaml(path, what="settings file") or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values")
+    sections = data.pop("environments", None) or {}
+    section = sections.get(deployment) or {}
+    return {f"{FILE} (environments.{deployment})": section, FILE: data}
+
+
+def load(folder: Path | None = None) -> Settings:
+    """Return the settings that hold in *folder* (default: here). Raises ConfigError with every problem at once."""
+    here = folder or Path.cwd()
+    sources: dict[str, dict[str, Any]] = {
+        "environment": dict(EnvSettingsSource(_Reader)()),
+        ".env": dict(DotEnvSettingsSource(_Reader, env_file=here / ".env")()),
+    }
+    deployment = str(next((found["env"] for found in sources.values() if "env" in found), "development"))
+    sources |= _from_file(here, deployment)
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for name, found in sources.items():
+        for key, value in found.items():
+            if key not in merged:
+                merged[key], origin[key] = value, name
+    try:
+        return Settings(Values.model_validate(merged), origin)
+    except ValidationError as error:
+        problems = tuple(
+            f"{origin.get(str(item['loc'][0]), FILE)}: {'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError("settings are wrong", problems=problems, hint="correct the values named above") from error

@@ -1,0 +1,180 @@
+"""Chunks on their way from a document to the chunk table, in tables of their own beside it.
+
+Callers may rely on: every step can be repeated after a kill; memory does not grow with the corpus, since chunks, 3-gram
+sets and texts that wait for a vector stay in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from psycopg import sql
+
+from bakeoff import dedup
+from bakeoff.adapters import queries
+from bakeoff.adapters.postgres import Connection
+from bakeoff.config import Lock
+from bakeoff.errors import DatabaseError
+from bakeoff.gold import Span
+
+_HELPERS = ("staging", "order", "fate", "kept", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One chunk on its way, with the digest of the text that is embedded and what deduplication compares."""
+
+    doc_id: str
+    span_start: int
+    span_end: int
+    text: str
+    prefix: str
+    chunk_id: str
+    fp: str
+    token_count: int
+    embedding_token_count: int
+    embedding_sha256: bytes
+    grams: dedup.Hashes | None
+    sketch: dedup.Hashes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The names that belong to one chunk table."""
+
+    lock: Lock
+
+    def names(self) -> dict[str, sql.Identifier]:
+        """Return the identifiers that the statements of `sql/ingest.sql` take."""
+        base = self.lock.table_name
+        return {
+            "table": sql.Identifier(base),
+            "aliases": sql.Identifier(f"{base}_aliases"),
+            "staging": sql.Identifier(f"{base}_staging"),
+            "ordering": sql.Identifier(f"{base}_order"),
+            "fate": sql.Identifier(f"{base}_fate"),
+            "kept": sql.Identifier(f"{base}_kept"),
+            "pending": sql.Identifier(f"{base}_pending"),
+        }
+
+    def query(self, name: str, **more: sql.Composable) -> sql.Composed:
+        """Return the statement `ingest.<name>` with this table's names in it."""
+        return queries.get(f"ingest.{name}").format(**self.names(), **more)
+
+    def run(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> None:
+        """Execute the statement `ingest.<name>`."""
+        conn.execute(self.query(name), values)
+
+    def number(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> int:
+        """Execute the statement `ingest.<name>` and return its one number."""
+        row = conn.execute(self.query(name), values).fetchone()
+        if row is None:
+            raise DatabaseError(f"the statement ingest.{name} gave no row")
+        return int(row[0])
+
+    def drop_helpers(self, conn: Connection, helpers: Sequence[str] = _HELPERS) -> None:
+        """Drop the tables that only an ingest under way needs."""
+        for helper in helpers:
+            table = sql.Identifier(f"{self.lock.table_name}_{helper}")
+            conn.execute(queries.get("server.drop_table").format(table=table))
+
+
+def _signed(hashes: dedup.Hashes | None) -> list[int] | None:
+    return None if hashes is None else hashes.view(np.int64).tolist()
+
+
+def add(conn: Connection, tables: Tables, staged: Sequence[Staged]) -> None:
+    """Copy chunks into the staging table (binary)."""
+    with conn.cursor() as cursor, cursor.copy(tables.query("copy_staging")) as copy:
+        copy.set_types(
+            ["text", "int4", "int4", "text", "text", "text", "text", "int4", "int4", "bytea", "bytea", "int8[]"]
+        )
+        for item in staged:
+            grams = None if item.grams is None else item.grams.tobytes()
+            copy.write_row(
+                (
+                    *(item.doc_id, item.span_start, item.span_end, item.text, item.prefix, item.chunk_id, item.fp),
+                    *(item.token_count, item.embedding_token_count, item.embedding_sha256, grams, _signed(item.sketch)),
+                )
+            )
+
+
+def arrange(conn: Connection, tables: Tables, *, dedup_on: bool) -> int:
+    """Give every staged chunk its place in (doc_id, start) order, find equal texts; return the number of chunks."""
+    with conn.transaction():
+        tables.drop_helpers(conn, ("order", "fate", "kept", "pending"))
+        for name in ("make_order", "index_order", "make_fate", "make_kept"):
+            tables.run(conn, name)
+        if dedup_on:
+            tables.run(conn, "find_twins")
+    for helper in ("order", "staging"):
+        table = sql.Identifier(f"{tables.lock.table_name}_{helper}")
+        conn.execute(queries.get("server.analyze").format(table=table))
+    return tables.number(conn, "count_staged")
+
+
+def _grams(conn: Connection, tables: Tables, ords: set[int]) -> dict[int, dedup.Hashes]:
+    found = conn.execute(tables.query("grams"), {"ords": sorted(ords)})
+    return {ord_: np.frombuffer(grams, dtype=np.uint64) for ord_, grams in found}
+
+
+def dedup_batch(conn: Connection, tables: Tables, first: int, last: int, threshold: float) -> int:
+    """Decide which chunks of the places [first, last) go, and record it; return how many went."""
+    values: dict[str, Any] = {"first": first, "last": last}
+    pairs = conn.execute(tables.query("candidates"), values).fetchall()
+    grams = _grams(conn, tables, {ord_ for pair in pairs for ord_ in pair})
+    gone = dedup.duplicates_of(pairs, grams, threshold)
+    with conn.cursor() as cursor, cursor.copy(tables.query("copy_fate")) as copy:
+        for ord_, survivor in gone.items():
+            copy.write_row((ord_, survivor))
+    tables.run(conn, "keep_batch", values | {"gone": list(gone)})
+    return len(gone)
+
+
+def pending(conn: Connection, tables: Tables, *, batch: int) -> Iterator[list[tuple[bytes, str, int]]]:
+    """Yield (text digest, text, tokens) of the texts that wait for a vector, shortest first, *batch* at a time.
+
+    *conn* must not be the one that writes: it holds a cursor open meanwhile.
+    """
+    with conn.transaction(), conn.cursor(name="pending") as cursor:
+        cursor.itersize = batch
+        cursor.execute(tables.query("pending"))
+        while rows := cursor.fetchmany(batch):
+            yield [(bytes(digest), body, tokens) for digest, body, tokens in rows]
+
+
+def store_range(conn: Connection, tables: Tables, first: int, last: int, values: dict[str, Any]) -> int:
+    """Move the surviving chunks of the places [first, last) into the chunk table; return how many."""
+    config = tables.lock.config
+    vector_type = sql.SQL("public.{}({})").format(
+        sql.Identifier(config.index.storage), sql.Literal(tables.lock.embedder.dimension)
+    )
+    more = {"first": first, "last": last, "prefixed": config.prefix.policy == "B"}
+    return conn.execute(tables.query("store", vector_type=vector_type), values | more).rowcount
+
+
+def table_digest(conn: Connection, tables: Tables) -> str:
+    """Return the SHA-256 over every row of the chunk table, vectors included, and of its aliases."""
+    send = sql.Identifier(f"{tables.lock.config.index.storage}_send")
+    row = conn.execute(tables.query("table_digest", vector_send=send)).fetchone()
+    if row is None:
+        raise DatabaseError("the database gave no table digest")
+    return str(row[0])
+
+
+def all_spans(conn: Connection, tables: Tables) -> Iterator[tuple[str, int, int]]:
+    """Yield (doc_id, start, end) of everything that the index can find: chunks and aliases."""
+    with conn.transaction(), conn.cursor(name="spans") as cursor:
+        cursor.itersize = 10_000
+        yield from cursor.execute(tables.query("all_spans"))
+
+
+def aliases_of(conn: Connection, tables: Tables, chunk_ids: set[str]) -> dict[str, list[Span]]:
+    """Return the spans of the near-duplicates that each of *chunk_ids* stands for, in order."""
+    found: dict[str, list[Span]] = {}
+    for chunk_id, doc_id, start, end in conn.execute(tables.query("aliases_of"), {"chunk_ids": sorted(chunk_ids)}):
+        found.setdefault(chunk_id, []).append(Span(doc_id, start, end))
+    return found

@@ -1,0 +1,166 @@
+"""What `evaluate`, `compare` and `runs` show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bakeoff import report
+from bakeoff.adapters.evaluations import Run
+from bakeoff.stages.compare import Compared
+from bakeoff.stages.evaluate import Evaluated
+
+NAMES = {
+    "oracle_retrieval_hit_prefilter": "gold in the snapshot",
+    "filter_hit_postfilter": "gold in the context",
+    "reader_used_gold": "reader used gold",
+    "answer_right": "answer right",
+    "em": "answer exact match",
+    "precision": "answer precision",
+    "recall": "answer recall",
+    "f1": "answer F1",
+    "faithfulness": "answer's words in the context",
+    "text_recall": "text recall (context)",
+    "text_precision": "text precision (context)",
+    "text_iou": "text IoU (context)",
+    "ndcg_at_10": "nDCG@10 (documents)",
+    "recall_at_10": "recall@10 (documents)",
+    "reciprocal_rank": "MRR (documents)",
+}
+_MOST = 8
+
+
+def summary(done: Evaluated, path: Path) -> dict[str, Any]:
+    """Return a finished evaluation without its cases: those are in the artifact at *path*."""
+    body = {key: value for key, value in done.artifact.items() if key not in {"case_results", "embedder"}}
+    return {**body, "resumed": done.resumed, "artifact": str(path)}
+
+
+def _funnel(aggregates: dict[str, Any]) -> report.Table:
+    rows = [
+        (name.replace("_", " "), counts["yes"], counts["no"], counts["not_judged"])
+        for name, counts in aggregates["funnel"].items()
+    ]
+    return report.table("Funnel (questions whose gold got so far)", ("stage", "yes>", "no>", "not judged>"), rows)
+
+
+def _latency(aggregates: dict[str, Any]) -> report.Table:
+    rows = []
+    for step, found in aggregates["latency_ms"].items():
+        p95 = f"{found['p95']['value']:.1f}" + ("" if found["p95"]["reliable"] else " (too few)")
+        rows.append((step, f"{found['p50']['value']:.1f}", p95))
+    return report.table("Latency, ms", ("step", "p50>", "p95>"), rows)
+
+
+def text(data: dict[str, Any]) -> str:
+    """Return what a person wants to know of an evaluation."""
+    lock, asked, found = data["lock"], data["questions"], data["aggregates"]
+    head = (
+        f"{lock['name']} {lock['CHUNK_VERSION']} {lock['CONFIG_HASH']} on {asked['name']}: "
+        f"{asked['used']} questions ({len(asked['left_out'])} left out), run {data['run_id']}"
+    )
+    means = [
+        (NAMES[name], mean["mean"], mean["n"], mean["undefined"]) for name, mean in found["means"].items() if mean["n"]
+    ]
+    columns = ("figure", "mean>", "n>", "undefined>")
+    blocks = [
+        head,
+        report.table("Means", columns, means).terminal(),
+        _funnel(found).terminal(),
+        _latency(found).terminal(),
+        (
+            f"reader errors {found['errors']}, abstained {found['abstained']}; "
+            f"snapshot {found['snapshot_size']['least']}-{found['snapshot_size']['most']} chunks, "
+            f"context {found['context_size']['least']}-{found['context_size']['most']}"
+        ),
+        *(f"left out: {item['question_id']}: {item['reason']}" for item in asked["left_out"][:_MOST]),
+    ]
+    if len(asked["left_out"]) > _MOST:
+        blocks.append(f"… and {len(asked['left_out']) - _MOST} more: --json shows them all")
+    blocks.append(f"cases: {data['artifact']}\nnext: bakeoff compare RUN_A {data['run_id']}")
+    return "\n".join(blocks)
+
+
+def _difference(item: dict[str, Any]) -> tuple[Any, ...]:
+    interval, counts = item["interval"], item["counts"]
+    shown = report.NOTHING if interval["low"] is None else f"{interval['low']:+.3f} … {interval['high']:+.3f}"
+    return (
+        NAMES[item["name"]],
+        item["baseline"],
+        item["candidate"],
+        report.signed(interval["difference"]),
+        shown,
+        report.number(item["p_value"], digits=4) if item["p_value"] is not None else "",
+        f"+{counts['gained']} −{counts['lost']}",  # a minus sign, aligned with the plus
+        interval["n"],
+    )
+
+
+def _moved(data: dict[str, Any], which: str, sign: str) -> list[str]:
+    name = "filter_hit_postfilter"
+    found = data[which][name]
+    lines = [f"{sign} {len(found)} questions {which} ({NAMES[name]})"]
+    for item in found[:_MOST]:
+        side = "baseline" if which == "gained" else "candidate"
+        lines.append(f"    {item['question_id']}: {item['question']}  [{side}: not in the {item[f'{side}_lost_at']}]")
+    if len(found) > _MOST:
+        lines.append(f"    … and {len(found) - _MOST} more: --json shows them all")
+    return lines
+
+
+def comparison_text(data: dict[str, Any]) -> str:
+    """Return the comparison as it is printed."""
+    a, b = data["baseline"], data["candidate"]
+    columns = (
+        "figure",
+        f"A {a['lock']}>",
+        f"B {b['lock']}>",
+        "B − A>",
+        "95 % interval>",
+        "McNemar p>",
+        "gained/lost>",
+        "n>",
+    )
+    shown = [_difference(item) for item in data["differences"] if item["interval"]["n"]]
+    sides = (f"{side} {run['run_id']} ({run['CONFIG_HASH']})" for side, run in (("A", a), ("B", b)))
+    title = f"{data['questions']} questions, paired: {', '.join(sides)}"
+    notes = (
+        "Intervals: paired bootstrap, 10,000 resamples. p: exact McNemar, Holm over the yes/no figures.",
+        "Latencies of two separate runs are not compared here: they were not measured interleaved.",
+    )
+    lines = [report.table(title, columns, shown, notes=notes).terminal(), ""]
+    lines += _moved(data, "gained", "+") + _moved(data, "lost", "−")
+    if data["left_out"]:
+        lines.append(f"{len(data['left_out'])} questions were left out of both runs")
+    return "\n".join(lines)
+
+
+def compared(result: Compared, path: Path) -> dict[str, Any]:
+    """Return a comparison as plain values, with the file it was written to."""
+    return {**result.to_json(), "artifact": str(path)}
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """Return one run as a row that carries the ids other commands take."""
+    means = run.report.get("aggregates", {}).get("means", {})
+    return {
+        "run_id": run.run_id,
+        "lock": run.lock_name,
+        "chunk_version": run.chunk_version,
+        "config_hash": run.config_hash,
+        "question_set": run.question_set,
+        "state": "finished" if run.finished_at else "interrupted",
+        "started_at": run.started_at.isoformat(),
+        "oracle": means.get("oracle_retrieval_hit_prefilter", {}).get("mean"),
+        "filter": means.get("filter_hit_postfilter", {}).get("mean"),
+        "f1": means.get("f1", {}).get("mean"),
+    }
+
+
+def run_listing(rows: list[dict[str, Any]]) -> str:
+    """Return the table of runs."""
+    if not rows:
+        return "no evaluations yet\nnext: bakeoff evaluate --lock LOCK --questions FILE"
+    shown = ("run_id", "lock", "chunk_version", "question_set", "state", "oracle", "filter", "f1")
+    heads = tuple(f"{name}>" if name in {"oracle", "filter", "f1"} else name for name in shown)
+    return report.table("Evaluations, newest first", heads, [[row[key] for key in shown] for row in rows]).terminal()

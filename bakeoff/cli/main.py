@@ -1,0 +1,101 @@
+"""The command line: `bakeoff`, its groups, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bakeoff import __version__
+from bakeoff.cli import ask, compare, corpus, db, doctor, evaluate, ingest, locks, runs, settings
+from bakeoff.errors import BakeoffError
+
+BUG, INTERRUPTED, USAGE = 70, 130, 2
+_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException, wherever this Typer keeps it
+
+app = typer.Typer(
+    name="bakeoff",
+    help="Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, evaluate, compare.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    epilog="Start with: bakeoff lock-config configs/baseline.yaml · The manual is README.md · Exit codes: 0 yes, 1 no, "
+    "2 usage, 3 not known, 4 refused, 5 outside failure, 70 bug, 130 interrupted.",
+)
+locks.register(app)
+ingest.register(app)
+ask.register(app)
+evaluate.register(app)
+compare.register(app)
+doctor.register(app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(db.app, name="db")
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(settings.app, name="config")
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"bakeoff {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, evaluate, compare."""
+
+
+def _fail(kind: str, message: str, code: int, *, hint: str | None = None, problems: Sequence[str] = ()) -> int:
+    """Say what went wrong, as JSON on stdout where that was asked for, and return the exit code."""
+    if "--json" in sys.argv:
+        error = {"kind": kind, "message": message, "hint": hint, "problems": list(problems), "exit_code": code}
+        sys.stdout.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
+        return code
+    lines = [f"bakeoff: {message}", *(f"  - {problem}" for problem in problems)]
+    if hint:
+        lines.append(f"  → {hint}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        result = app(args=list(argv), prog_name="bakeoff", standalone_mode=False)
+    except _CLICK_ERROR as error:
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(
+            "usage", text.strip().replace("\n", " "), USAGE, hint="bakeoff --help, or --help after the command"
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(
+            "interrupted", "interrupted", INTERRUPTED, hint="what was done is kept: run the same command again"
+        )
+    except BakeoffError as error:
+        problems = getattr(error, "problems", ())
+        return _fail(error.kind, str(error), error.exit_code, hint=error.hint, problems=problems)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; keep the interpreter quiet
+        return 0
+    except Exception as error:  # noqa: BLE001  # the boundary: a bug keeps its traceback and its own exit code
+        traceback.print_exc()
+        return _fail("bug", f"a bug in bakeoff: {error!r}", BUG, hint="please report it with the traceback")
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

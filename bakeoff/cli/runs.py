@@ -1,0 +1,39 @@
+"""`runs`: the evaluations that are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bakeoff.cli._shared import AsJson, database, emit, group, settings
+
+app = group("List and export evaluations.")
+
+
+@app.command("list", epilog="Example: bakeoff runs list --json")
+def list_runs(*, as_json: AsJson = False) -> None:
+    """List every evaluation, newest first."""
+    from bakeoff.adapters import evaluations
+    from bakeoff.cli import _evaluating
+
+    with database() as conn:
+        rows = [_evaluating.run_row(run) for run in evaluations.listing(conn)]
+    emit({"runs": rows}, human=lambda: _evaluating.run_listing(rows), as_json=as_json)
+
+
+@app.command(epilog="Example: bakeoff runs export candidate")
+def export(
+    ref: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or a lock (its newest run).")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write the artifact of a stored evaluation again."""
+    from bakeoff.adapters import evaluations, files, locks
+    from bakeoff.stages import evaluate
+
+    with database() as conn:
+        run = evaluations.find(conn, ref)
+        body = evaluate.artifact(locks.find(conn, run.config_hash), run, evaluations.cases(conn, run.run_id))
+    path = files.write_json(settings().values.artifacts / "evaluations" / f"{run.run_id}.json", body)
+    emit({"run_id": run.run_id, "artifact": str(path)}, human=lambda: str(path), as_json=as_json)

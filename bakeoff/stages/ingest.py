@@ -1,0 +1,274 @@
+"""Shadow ingest: a corpus under a lock into a chunk table of its own, beside the one in production.
+
+Callers may rely on: production's table is never touched; a kill at any point is continued by the same call with the
+identical table as a result; a second call on the same corpus does nothing; two calls at once: one is refused.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, retriever, staging
+from bakeoff.adapters.embedders import Embedder
+from bakeoff.adapters.ingests import Ingest
+from bakeoff.adapters.postgres import Connection
+from bakeoff.config import Lock
+from bakeoff.errors import InputError, ModelError, StateError
+from bakeoff.stages import read
+from bakeoff.stages.read import Progress, Report, Work
+
+_DEDUP_BATCH = 5_000
+_EMBED_BATCH = 1_024
+_STORE_BATCH = 10_000
+
+Connect = Callable[[], AbstractContextManager[Connection]]
+"""Opens one more connection (autocommit): for a cursor that stays open while the first one writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """A finished ingest; *unchanged*: there was nothing to do; *resumed*: an earlier attempt was continued."""
+
+    ingest: Ingest
+    lock: Lock
+    unchanged: bool
+    resumed: bool
+
+
+def _dedup(work: Work) -> None:
+    threshold = work.lock.config.chunking.jaccard_threshold
+    tables = work.tables
+    with work.report.timed("dedup"):
+        total = staging.arrange(work.conn, tables, dedup_on=threshold is not None)
+        if threshold is not None:
+            for first in range(0, total, _DEDUP_BATCH):
+                with work.conn.transaction():
+                    staging.dedup_batch(work.conn, tables, first, first + _DEDUP_BATCH, threshold)
+                work.progress("dedup", min(first + _DEDUP_BATCH, total), total)
+            tables.run(work.conn, "record_twins")
+    gone = tables.number(work.conn, "count_fate")
+    work.report.counts["chunks_read"], work.report.counts["duplicates"] = total, gone
+    work.report.counts["chunks"] = total - gone
+    work.advance("embed")
+
+
+def _check_vectors(work: Work, vectors: NDArray[np.float32], expected: int) -> None:
+    shape = (expected, work.lock.embedder.dimension)
+    if vectors.shape != shape or not np.isfinite(vectors).all():
+        raise ModelError(
+            f"{work.lock.embedder.name} gave vectors of shape {vectors.shape}, expected {shape}, all finite",
+            hint="the lock was made with another model: lock the configuration again",
+        )
+
+
+def _embed(work: Work, connect: Connect) -> None:
+    tables, embedder = work.tables, ingests.embedder_id(work.conn, work.lock.embedder)
+    values = {"embedder_id": embedder}
+    with work.report.timed("look_up"), work.conn.transaction():
+        tables.drop_helpers(work.conn, ("pending",))
+        tables.run(work.conn, "make_pending", values)
+    waiting = tables.number(work.conn, "count_pending")
+    distinct = tables.number(work.conn, "count_distinct")
+    ingests.prepare_arrivals(work.conn)
+    done = 0
+    with connect() as reading:
+        for batch in staging.pending(reading, tables, batch=_EMBED_BATCH):
+            with work.report.timed("embed"):
+                vectors = work.embedder.encode_passages([body for _, body, _ in batch])
+            _check_vectors(work, vectors, len(batch))
+            with work.report.timed("copy_vectors"):
+                ingests.add_embeddings(work.conn, embedder, [digest for digest, _, _ in batch], vectors)
+            done += len(batch)
+            work.report.counts["embedded"] += len(batch)
+            work.advance("embed")
+            work.progress("embed", done, waiting)
+    work.report.counts["reused"] = distinct - work.report.counts["embedded"]
+    work.advance("store")
+
+
+def _store(work: Work) -> None:
+    tables, conn = work.tables, work.conn
+    values = {"embedder_id": ingests.embedder_id(conn, work.lock.embedder), "ingest_id": work.ingest.ingest_id}
+    total = work.report.counts["chunks_read"]
+    begin = tables.number(conn, "stored_up_to") + 1
+    with work.report.timed("store"):
+        for first in range(begin, total, _STORE_BATCH):
+            staging.store_range(conn, tables, first, first + _STORE_BATCH, values)
+            work.progress("store", min(first + _STORE_BATCH, total), total)
+        with conn.transaction():
+            tables.run(conn, "clear_aliases")
+            tables.run(conn, "store_aliases")
+    stored = tables.number(conn, "count_rows")
+    if stored != work.report.counts["chunks"]:
+        raise StateError(
+            f"the chunk table holds {stored} chunks where {work.report.counts['chunks']} survived",
+            hint=f"bakeoff shadow-ingest --restart --lock {work.lock.config_hash} CORPUS",
+        )
+    work.advance("index")
+
+
+def _index(work: Work, now: Callable[[], datetime], connect: Connect) -> None:
+    conn, lock = work.conn, work.lock
+    with work.report.timed("index"), connect() as watcher:
+        chunks.build_indexes(conn, lock, work.ingest.lexical, progress=work.progress, watcher=watcher)
+    with work.report.timed("vacuum"):
+        work.progress("vacuum", 0, None)
+        chunks.vacuum(conn, lock, work.ingest.lexical)
+    with work.report.timed("check"):
+        with connect() as planning:  # it changes the session's planner settings
+            plan = retriever.plan_check(planning, lock, work.ingest.lexical)
+        digest = staging.table_digest(conn, work.tables)
+    if not plan.ok:
+        unused = "lexical" if plan.dense_index_used else "vector"
+        raise StateError(
+            f"the planner does not use the {unused} index of {lock.table_name}",
+            hint="bakeoff doctor shows the server; see the plan with bakeoff shadow-ingest --json",
+        )
+    report = work.report.to_json() | {"plan": list(plan.plan), "server": _server(conn)}
+    with conn.transaction():
+        ingests.finish(conn, work.ingest, at=now(), table_sha256=digest, report=report)
+        work.tables.drop_helpers(conn)
+
+
+def _server(conn: Connection) -> dict[str, str | None]:
+    found = postgres.capabilities(conn)
+    return {
+        "postgresql": found.server_version,
+        "pgvector": found.vector_installed,
+        "pg_textsearch": found.textsearch_installed,
+    }
+
+
+def _begin(conn: Connection, lock: Lock, corpus: str, *, strict: bool, now: datetime) -> Ingest:
+    backend = lexical.resolve_lexical(lock.config.index.lexical, postgres.capabilities(conn))
+    ingest = Ingest(
+        ingest_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        config_hash=lock.config_hash,
+        corpus=corpus,
+        stage="read",
+        strict=strict,
+        lexical=backend,
+        started_at=now,
+        finished_at=None,
+        corpus_sha256=None,
+        table_sha256=None,
+        report={},
+    )
+    with conn.transaction():
+        chunks.create(conn, lock)
+        staging.Tables(lock).run(conn, "make_staging")
+        ingests.insert(conn, ingest)
+    return ingest
+
+
+def _unchanged(conn: Connection, ingest: Ingest, corpus: datasets.Corpus, progress: Progress) -> bool:
+    """Return whether *corpus* is what the finished *ingest* read, document by document."""
+    read_, same = 0, 0
+    for item in corpus:
+        read_ += 1
+        if isinstance(item, datasets.Rejected):
+            continue
+        stored = ingests.known_documents(conn, ingest.ingest_id, [item.doc_id]).get(item.doc_id)
+        if stored is None or read.changed(item, stored):
+            return False
+        same += 1
+        progress("compare", read_, corpus.size_hint)
+    return same == ingests.corpus_digest(conn, ingest.ingest_id)[1]
+
+
+def forget(conn: Connection, lock: Lock) -> None:
+    """Remove the ingest of *lock* with its tables; embeddings stay. Raises StateError where the lock is active."""
+    active = locks.active(conn)
+    if active is not None and active[0].config_hash == lock.config_hash:
+        raise StateError(f"{lock.name} ({lock.config_hash}) is in production", hint="activate another lock first")
+    with conn.transaction():
+        staging.Tables(lock).drop_helpers(conn)
+        chunks.drop(conn, lock)
+        found = ingests.of_lock(conn, lock)
+        if found is not None:
+            ingests.forget(conn, found)
+
+
+def _continue(work: Work, corpus: datasets.Corpus, connect: Connect, now: Callable[[], datetime]) -> None:
+    steps: dict[ingests.Stage, Callable[[], None]] = {
+        "read": lambda: read.run(work, corpus),
+        "dedup": lambda: _dedup(work),
+        "embed": lambda: _embed(work, connect),
+        "store": lambda: _store(work),
+        "index": lambda: _index(work, now, connect),
+    }
+    for stage in ingests.STAGES[ingests.STAGES.index(work.ingest.stage) : -1]:
+        steps[stage]()
+
+
+def run(
+    connect: Connect,
+    lock: Lock,
+    corpus: datasets.Corpus,
+    embedder: Embedder,
+    *,
+    progress: Progress,
+    now: Callable[[], datetime],
+    options: Options,
+) -> Ingested:
+    """Ingest *corpus* under *lock*; continue where an earlier attempt stopped.
+
+    Raises StateError where another ingest of the lock runs, the lock is archived, or it was made from another corpus;
+    InputError for the first bad document under `strict`, with nothing left behind; ModelError where the embedder is not
+    the lock's.
+    """
+    _check_embedder(lock, embedder)
+    with connect() as conn:
+        busy = f"another ingest into {lock.table_name} runs right now"
+        with postgres.try_lock(conn, f"ingest {lock.table_name}", busy=busy):
+            if locks.is_archived(conn, lock):
+                raise StateError(
+                    f"{lock.name} ({lock.config_hash}) is archived", hint="bakeoff locks archive --restore"
+                )
+            if options.restart:
+                forget(conn, lock)
+            found = ingests.of_lock(conn, lock)
+            if found is not None and found.stage == "done":
+                return _again(conn, lock, found, corpus, progress)
+            ingest = found or _begin(conn, lock, corpus.name, strict=options.strict, now=now())
+            work = Work(conn, lock, ingest, embedder, progress, Report.of(ingest.report))
+            try:
+                _continue(work, corpus, connect, now)
+            except InputError:
+                forget(conn, lock)  # a corpus that can't be used leaves nothing behind
+                raise
+            return Ingested(ingests.finished(conn, lock), lock, unchanged=False, resumed=found is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`strict`: stop at the first bad document. `restart`: forget an earlier ingest of the lock first."""
+
+    strict: bool = False
+    restart: bool = False
+
+
+def _again(conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress) -> Ingested:
+    if not _unchanged(conn, found, corpus, progress):
+        raise StateError(
+            f"{lock.name} ({lock.config_hash}) was ingested from {found.corpus} as it was on "
+            f"{found.started_at:%Y-%m-%d}; {corpus.name} differs from it",
+            hint="--restart makes the table anew; a table in production is never rebuilt: lock and ingest another",
+        )
+    return Ingested(found, lock, unchanged=True, resumed=False)
+
+
+def _check_embedder(lock: Lock, embedder: Embedder) -> None:
+    if embedder.identity.fingerprint != lock.embedder.fingerprint:
+        raise ModelError(
+            f"the embedder {embedder.identity.name} is not the one that {lock.config_hash} was locked with "
+            f"({embedder.identity.fingerprint[:16]}, locked {lock.embedder.fingerprint[:16]})",
+            hint="install the version of the model that the lock names, or lock the configuration again",
+        )

@@ -1,0 +1,101 @@
+"""Make a configuration a lock: resolve its models, check it, give it a version, store it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bakeoff.adapters import embedders, locks, rerankers
+from bakeoff.adapters.postgres import Connection
+from bakeoff.config import Lock, PipelineConfig, config_hash, table_name, window_problems
+from bakeoff.errors import ConfigError, StateError
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The lock, and whether this call made it (False: an equal configuration was locked before)."""
+
+    lock: Lock
+    created: bool
+
+
+def _check(config: PipelineConfig, embedder: embedders.Embedder, source: str) -> None:
+    empty_prefix = config.prefix.render(title="", doc_id="")
+    problems = window_problems(
+        config,
+        embedder.identity,
+        prefix_tokens=embedder.tokenizer.counts([empty_prefix])[0] if empty_prefix else 0,
+        special=embedder.tokenizer.special_tokens,
+    )
+    if problems:
+        raise ConfigError(f"{source} can't be locked: {problems[0]}", problems=tuple(problems))
+
+
+def run(conn: Connection, config: PipelineConfig, *, name: str, source: str, now: datetime, cache_dir: Path) -> Locked:
+    """Lock *config*, read from *source*, under *name*.
+
+    An equal configuration returns the lock that exists. Raises ConfigError with the numbers where windows do not fit
+    the embedder, ModelError where a model can't be loaded.
+    """
+    embedder = embedders.open_embedder(config.embedder, cache_dir=cache_dir)
+    try:
+        _check(config, embedder, source)
+        identity = embedder.identity
+    finally:
+        embedder.close()
+    reranker = rerankers.identify_reranker(config.reranker, cache_dir=cache_dir) if config.reranker else None
+    hashed = config_hash(config, identity, reranker)
+    with conn.transaction():
+        locks.serialise(conn)
+        existing = locks.by_hash(conn, hashed)
+        if existing is not None:
+            return Locked(existing, created=False)
+        version = locks.next_version(conn, f"{now:%Y-%m-%d}")
+        lock = Lock(
+            name=name,
+            chunk_version=f"{now:%Y-%m-%d}-v{version}",
+            config_hash=hashed,
+            table_name=table_name(now, version),
+            created_at=now,
+            config=config,
+            embedder=identity,
+            reranker=reranker,
+        )
+        locks.insert(conn, lock)
+    return Locked(lock, created=True)
+
+
+def activate(conn: Connection, lock: Lock, *, now: datetime, reason: str) -> None:
+    """Record that *lock* is the one in production from *now* on. Raises StateError where it can't be."""
+    with conn.transaction():
+        locks.serialise(conn)
+        current = locks.active(conn)
+        if current is not None and current[0].config_hash == lock.config_hash:
+            raise StateError(
+                f"{lock.name} ({lock.config_hash}) is already active since {current[1]:%Y-%m-%d %H:%M:%S} UTC"
+            )
+        if locks.is_archived(conn, lock):
+            raise StateError(
+                f"{lock.name} ({lock.config_hash}) is archived", hint="bakeoff locks archive --restore LOCK"
+            )
+        state = next(item for item in locks.listing(conn) if item.lock.config_hash == lock.config_hash)
+        if state.ingest_stage != "done":
+            raise StateError(
+                f"{lock.name} ({lock.config_hash}) has no finished ingest: nothing to answer from",
+                hint=f"bakeoff shadow-ingest --lock {lock.config_hash} CORPUS",
+            )
+        locks.add_event(conn, lock, "activated", at=now, reason=reason)
+
+
+def archive(conn: Connection, lock: Lock, *, now: datetime, reason: str, restore: bool = False) -> None:
+    """Take *lock* out of use, or back into it; its table stays. Raises StateError for the active lock or no change."""
+    with conn.transaction():
+        locks.serialise(conn)
+        current = locks.active(conn)
+        if current is not None and current[0].config_hash == lock.config_hash and not restore:
+            raise StateError(f"{lock.name} ({lock.config_hash}) is the active lock", hint="activate another one first")
+        if locks.is_archived(conn, lock) is not restore:
+            said = "not archived" if restore else "already archived"
+            raise StateError(f"{lock.name} ({lock.config_hash}) is {said}")
+        locks.add_event(conn, lock, "restored" if restore else "archived", at=now, reason=reason)

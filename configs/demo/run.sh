@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The demo: lock baseline and candidate, ingest both in the shadow, evaluate both, compare them.
+# Everything stays in .bakeoff/ and artifacts/ of the folder it is run from; run again, it finds its work done.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
+
+say bakeoff lock-config configs/baseline.yaml
+say bakeoff lock-config configs/candidate.yaml --generate-runbook
+say bakeoff locks diff baseline candidate
+say bakeoff shadow-ingest --lock baseline python
+say bakeoff shadow-ingest --lock candidate python
+say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl
+say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl
+say bakeoff compare baseline candidate
+say bakeoff ask "why does my default list argument keep its values between calls?" --lock candidate

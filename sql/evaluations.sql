@@ -1,0 +1,50 @@
+-- name: unfinished
+-- An evaluation of the same lock, table, questions and settings that was interrupted, newest first.
+SELECT run_id, started_at FROM evaluations
+WHERE config_hash = %(config_hash)s AND table_sha256 = %(table_sha256)s AND questions_sha256 = %(questions_sha256)s
+  AND settings = %(settings)s AND finished_at IS NULL
+ORDER BY started_at DESC LIMIT 1;
+
+-- name: insert
+-- Begin an evaluation.
+INSERT INTO evaluations (run_id, config_hash, ingest_id, table_sha256, question_set, questions_sha256, settings, started_at)
+VALUES (%(run_id)s, %(config_hash)s, %(ingest_id)s, %(table_sha256)s, %(question_set)s, %(questions_sha256)s,
+        %(settings)s, %(started_at)s);
+
+-- name: finish
+-- All cases are there: record the aggregates.
+UPDATE evaluations SET finished_at = %(finished_at)s, report = %(report)s WHERE run_id = %(run_id)s;
+
+-- name: add_case
+-- Store one case.
+INSERT INTO evaluation_cases (run_id, question_id, ordinal, result, timings)
+VALUES (%(run_id)s, %(question_id)s, %(ordinal)s, %(result)s, %(timings)s)
+ON CONFLICT (run_id, question_id) DO NOTHING;
+
+-- name: case_ids
+-- The questions that have a result already.
+SELECT question_id FROM evaluation_cases WHERE run_id = %(run_id)s;
+
+-- name: cases
+-- Every case of a run, in the order of its questions.
+SELECT question_id, result, timings FROM evaluation_cases WHERE run_id = %(run_id)s ORDER BY ordinal;
+
+-- name: matching
+-- The run with this id, or those whose id begins so.
+SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+FROM evaluations e JOIN locks l USING (config_hash)
+WHERE e.run_id LIKE %(ref)s || '%%' ORDER BY e.started_at DESC;
+
+-- name: latest_of_lock
+-- The newest finished run of a lock.
+SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+FROM evaluations e JOIN locks l USING (config_hash)
+WHERE e.config_hash = %(config_hash)s AND e.finished_at IS NOT NULL ORDER BY e.started_at DESC LIMIT 1;
+
+-- name: all
+-- Every run, newest first.
+SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+FROM evaluations e JOIN locks l USING (config_hash) ORDER BY e.started_at DESC;
