@@ -54,7 +54,7 @@ wheel: setup-torch ## The built wheel installs in a clean environment and starts
 	PYTHON=$(abspath $(BIN))/python bash tests/wheel.sh
 
 bench: setup-torch ## Measure what must be fast; results in artifacts/bench
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python -m tests.bench.run
 
 docs: setup-torch ## Write the command reference anew
 	$(BIN)/python tests/command_reference.py --write

@@ -1,7 +1,7 @@
 """Canonical JSON bytes (RFC 8785) and their digests; nothing else in the package hashes an object.
 
 Callers may rely on: equal values give equal bytes on every machine and Python version; NaN, infinity, and integers
-beyond 2**53 are refused with `UsageError`, since no two JSON readers agree on them.
+of 2**53 and more are refused with `UsageError`, since no two JSON readers agree on them.
 """
 
 from __future__ import annotations

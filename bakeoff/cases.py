@@ -82,13 +82,26 @@ def _funnel(
     return gold.funnel(question, trace, corpus=corpus, indexed=indexed, share=share)
 
 
-def _text_overlap(question: Question, seen: Observed) -> gold.Overlap:
+def _answer_scores(question: Question, seen: Observed) -> dict[str, float | None]:
+    """Compare the answer with the gold answers, and with what was read."""
+    scores = metrics.answer_scores(seen.answer, question.answers, answerable=question.answerable)
+    return {
+        "em": None if scores is None else scores.em,
+        "precision": None if scores is None else scores.precision,
+        "recall": None if scores is None else scores.recall,
+        "f1": None if scores is None else scores.f1,
+        "faithfulness": metrics.grounded_share(seen.answer, [hit.text for hit in seen.context]),
+    }
+
+
+def _text_overlap(question: Question, seen: Observed) -> dict[str, float | None]:
     """Compare the context's text with the gold; without gold there is nothing to compare."""
     if not question.passages:
-        return gold.Overlap(None, None, None)
+        return {"text_recall": None, "text_precision": None, "text_iou": None}
     read = [Span(hit.doc_id, hit.start, hit.end) for hit in seen.context]
     others = [span for hit in seen.context for span in seen.aliases.get(hit.chunk_id, ())]
-    return gold.overlap(gold.nearest(question, Cover([*read, *others])), read, aliases=others)
+    found = gold.overlap(gold.nearest(question, Cover([*read, *others])), read, aliases=others)
+    return {"text_recall": found.recall, "text_precision": found.precision, "text_iou": found.iou}
 
 
 def _documents(question: Question, seen: Observed) -> dict[str, float | None]:
@@ -125,9 +138,6 @@ def judge(
     """Return the case result of *question*: gold, funnel, metrics, what was retrieved, and the answer."""
     right = metrics.right(seen.answer, question.answers, answerable=question.answerable)
     funnel = _funnel(question, seen, right, corpus, indexed, share)
-    scores = metrics.answer_scores(seen.answer, question.answers, answerable=question.answerable)
-    overlap = _text_overlap(question, seen)
-    texts = [hit.text for hit in seen.context]
     return {
         "question_id": question.question_id,
         "question": question.text,
@@ -146,14 +156,8 @@ def judge(
         "filter_hit_postfilter": funnel.context,
         "reader_used_gold": funnel.used,
         "answer_right": funnel.right,
-        "em": None if scores is None else scores.em,
-        "precision": None if scores is None else scores.precision,
-        "recall": None if scores is None else scores.recall,
-        "f1": None if scores is None else scores.f1,
-        "faithfulness": metrics.grounded_share(seen.answer, texts),
-        "text_recall": overlap.recall,
-        "text_precision": overlap.precision,
-        "text_iou": overlap.iou,
+        **_answer_scores(question, seen),
+        **_text_overlap(question, seen),
         **_documents(question, seen),
         "retrieval_snapshot": [_hit(hit) for hit in seen.snapshot],
         "retrieved_context": [_hit(hit) for hit in seen.context],

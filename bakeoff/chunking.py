@@ -1,8 +1,9 @@
 """Documents → chunks with exact byte spans and stable ids.
 
 Callers may rely on: a chunk's text is the document's bytes `[start, end)` exactly; chunks come in order of `start` and
-cover every character that is not white space; no chunk has more than `size` tokens (counted in the whole document);
-equal text, tokenizer and configuration give equal chunks.
+cover every character that is not white space (a text in which the tokenizer finds no token has no chunks); each ends
+behind the one before it; no chunk has more than `size` tokens (counted in the whole document); a word is split only
+where it is longer than a chunk; equal text, tokenizer and configuration give equal chunks.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class _Tokens:
     """The tokens of one text: where each begins (code points, with the text's end appended) and its word."""
 
     begins: list[int]
+    starts: list[int]
+    """Where each token's first visible character is: what is dropped before it belongs to the token before it."""
     words: list[int]
 
     def __len__(self) -> int:
@@ -95,18 +98,40 @@ class _Tokens:
         """Whether a window may end before token *index* without splitting a word."""
         return index <= 0 or index >= len(self) or self.words[index] != self.words[index - 1]
 
+    def splits_character(self, index: int) -> bool:
+        """Whether the tokens before and at *index* are bytes of one character."""
+        return index < len(self) and self.starts[index] == self.starts[index - 1]
+
     def back(self, index: int, floor: int) -> int:
-        """Return the last cut at or before *index* that is above *floor*, or *index* where a word fills the window."""
-        cut = index
-        while cut > floor and not self.is_cut(cut):
-            cut -= 1
-        return cut if cut > floor else index
+        """Return the last cut at or before *index* that is above *floor*.
+
+        Where a word fills the window: the last boundary of a character, since several tokens may be bytes of one.
+        """
+        inside = 0
+        for cut in range(index, floor, -1):
+            if self.is_cut(cut):
+                return cut
+            if not inside and not self.splits_character(cut):
+                inside = cut
+        return inside or index
+
+    def forth(self, index: int, ceiling: int) -> int:
+        """Return the first cut at or after *index*, or *ceiling*."""
+        while index < ceiling and not self.is_cut(index):
+            index += 1
+        return index
+
+
+def _visible(text: str, start: int, end: int) -> int:
+    piece = text[start:end].lstrip()
+    return end - len(piece) if piece else start
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> _Tokens:
     found = tokenizer.offsets(text)
-    begins = [0, *(start for start, _, _ in found[1:]), len(text)] if found else [0]
-    return _Tokens(begins, [word for _, _, word in found])
+    starts = [_visible(text, start, end) for start, end, _ in found]
+    begins = [0, *starts[1:], len(text)] if found else [0]
+    return _Tokens(begins, starts, [word for _, _, word in found])
 
 
 def _windows(tokens: _Tokens, first: int, last: int, config: ChunkingConfig) -> Iterator[tuple[int, int]]:
@@ -115,9 +140,19 @@ def _windows(tokens: _Tokens, first: int, last: int, config: ChunkingConfig) -> 
     while start < last:
         end = last if last - start <= config.size else tokens.back(start + config.size, start)
         yield start, end
-        if end == last:
-            return
-        start = max(tokens.back(end - config.overlap, start), start + 1) if config.overlap else end
+        start = end if end == last else _next(tokens, start, end, config)
+
+
+def _next(tokens: _Tokens, start: int, end: int, config: ChunkingConfig) -> int:
+    """Return where the window behind [start, end) begins: `overlap` tokens back from its end, where a word begins."""
+    if not config.overlap:
+        return end
+    begin = tokens.back(max(end - config.overlap, start + 1), start)
+    if tokens.is_cut(cut := tokens.forth(begin, end)):
+        begin = cut
+    while begin < end and tokens.splits_character(begin):
+        begin += 1
+    return begin
 
 
 Span = tuple[int, int]
@@ -143,10 +178,10 @@ def chunk(
     tokens = _tokens(text, tokenizer)
     if not len(tokens):
         return []
-    begins = np.asarray(tokens.begins, dtype=np.int64)
+    starts = np.asarray(tokens.starts, dtype=np.int64)
 
     def index_of(position: int) -> int:
-        return int(np.searchsorted(begins[:-1], position, side="left"))
+        return int(np.searchsorted(starts, position, side="left"))
 
     if structure is None:
         ranges = list(_windows(tokens, 0, len(tokens), config))
@@ -154,9 +189,9 @@ def chunk(
         pieces = structure(text, lambda start, end: index_of(end) - index_of(start), config)
         ranges = [w for start, end in pieces for w in _windows(tokens, index_of(start), index_of(end), config)]
     to_bytes = byte_offsets(text)
-    chunks = []
+    chunks: list[Chunk] = []
     for first, last in ranges:
         start, end = _trim(text, tokens.begins[first], tokens.begins[last])
-        if start < end:
+        if start < end and (not chunks or to_bytes[end] > chunks[-1].end):  # it brings something new
             chunks.append(Chunk(int(to_bytes[start]), int(to_bytes[end]), text[start:end], last - first))
     return chunks

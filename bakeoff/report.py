@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 NOTHING = "–"
+_ID_WIDTH = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +30,36 @@ class Table:
         lines = [f"**{self.title}**", "", _row(heads), _row(rule), *(_row(row) for row in self.rows)]
         return "\n".join([*lines, *(("", *self.notes) if self.notes else ())]) + "\n"
 
+    def _least(self, index: int) -> int | None:
+        """Return the width that keeps a column of ids whole, so that they can be copied; None where words may wrap."""
+        cells = [row[index] for row in self.rows]
+        longest = max(map(len, cells), default=0)
+        return longest if longest <= _ID_WIDTH and not any(" " in cell for cell in cells) else None
+
     def terminal(self, *, width: int | None = None) -> str:
         """Return the table as it is printed to a terminal of *width* columns."""
         from rich import box
         from rich.console import Console
         from rich.table import Table as RichTable
+        from rich.text import Text  # unlike a string it is printed as it is: no [markup], no :emoji:
 
-        drawn = RichTable(
-            title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-        )
-        for name in self.columns:
-            drawn.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
+        columns = width or _terminal_width()
+        least = [self._least(index) for index in range(len(self.columns))]
+        longest = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
+        if sum(3 + (wanted or min(size, 40)) for wanted, size in zip(least, longest, strict=True)) > columns:
+            least = [None] * len(least)  # what does not fit is folded, never cut off
+        drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for wanted, name in zip(least, self.columns, strict=True):
+            side: Literal["right", "left"] = "right" if name.endswith(">") else "left"
+            drawn.add_column(Text(name.rstrip(">")), justify=side, overflow="fold", min_width=wanted)
         for row in self.rows:
-            drawn.add_row(*(_escaped(cell) for cell in row))
+            drawn.add_row(*(Text(cell) for cell in row))
         out = StringIO()
-        console = Console(file=out, width=width or _terminal_width(), highlight=False)
-        console.print(_escaped(self.title), style="bold")
+        console = Console(file=out, width=columns, highlight=False)
+        console.print(Text(self.title, style="bold"))
         console.print(drawn)
         for note in self.notes:
-            console.print(_escaped(note))
+            console.print(Text(note))
         return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
 
@@ -57,14 +69,8 @@ def _terminal_width() -> int:
     return max(shutil.get_terminal_size((110, 24)).columns, 80)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
 def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.splitlines()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
@@ -94,7 +100,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 def size(count: float) -> str:
     """Return a number of bytes in words a person reads: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:  # noqa: PLR2004  # SI units
+        if abs(count) < 999.95:  # noqa: PLR2004  # SI units; what would be rounded to 1000.0 goes up
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"

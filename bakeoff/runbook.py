@@ -5,6 +5,9 @@ from __future__ import annotations
 from bakeoff.config import Lock
 
 
+_RESUMES = "\n   Interrupted? The same command continues. Rejected documents are listed with their reasons."
+
+
 def _facts(lock: Lock, baseline: Lock | None) -> list[str]:
     config, model = lock.config, lock.embedder
     rows = [
@@ -24,7 +27,7 @@ def _facts(lock: Lock, baseline: Lock | None) -> list[str]:
             else f"gone from Jaccard {config.chunking.jaccard_threshold} on",
         ),
         ("Prefix policy", config.prefix.policy),
-        ("Embedder", f"{model.name}, {model.backend} {model.precision}, reads {model.max_tokens} tokens"),
+        ("Embedder", f"{model.name}, {model.backend} {model.precision}, reads {model.reads}"),
         ("Embedder fingerprint", f"`{lock.embedder.fingerprint[:16]}`"),
         ("Tokenizer hash", f"`{lock.embedder.tokenizer.sha256[:16]}`"),
         ("Reader", config.reader.kind),
@@ -33,50 +36,67 @@ def _facts(lock: Lock, baseline: Lock | None) -> list[str]:
     return ["| what | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
 
 
-def _steps(lock: Lock, baseline: Lock | None) -> list[str]:
-    candidate = lock.config_hash
-    other = "BASELINE" if baseline is None else baseline.config_hash
-    return [
-        "## Before",
-        "",
+def _before(lock: Lock, baseline: Lock | None) -> list[str]:
+    lines = [
         "- [ ] The database answers and nothing is wrong with it: `bakeoff doctor`",
-        f"- [ ] The lock is the one that was reviewed: `bakeoff locks show {candidate}`",
-        f"- [ ] Its differences from production are the intended ones: `bakeoff locks diff {other} {candidate}`",
-        "",
-        "## During",
-        "",
-        f"1. Ingest in the shadow of production: `bakeoff shadow-ingest --lock {candidate} CORPUS`",
-        "   Interrupted? The same command continues. Rejected documents are listed with their reasons.",
-        f"2. Ask it something: `bakeoff ask 'a question of your users' --lock {candidate}`",
-        f"3. Evaluate the baseline: `bakeoff evaluate --lock {other} --questions QUESTIONS`",
-        f"4. Evaluate the candidate: `bakeoff evaluate --lock {candidate} --questions QUESTIONS`",
-        f"5. Compare them: `bakeoff compare {other} {candidate}`",
-        "",
-        "## Decide",
-        "",
-        "- [ ] Every question that was lost was looked at; the reasons are acceptable.",
-        f"- [ ] Yes: `bakeoff locks activate {candidate} --reason WHY`",
-        f"- [ ] No: nothing to undo, production was never touched; `bakeoff locks archive {candidate} --reason WHY`",
-        "",
-        "## Back",
-        "",
-        f"- Instantly, at any time: `bakeoff locks activate {other} --reason WHY`",
-        "",
-        "## After",
-        "",
-        "- [ ] `bakeoff locks log` shows the activation; `bakeoff doctor` is green",
-        f"- [ ] The old lock is archived: `bakeoff locks archive {other} --reason 'replaced by {lock.chunk_version}'`",
+        f"- [ ] The lock is the one that was reviewed: `bakeoff locks show {lock.config_hash}`",
     ]
+    if baseline is not None:
+        command = f"bakeoff locks diff {baseline.config_hash} {lock.config_hash}"
+        lines.append(f"- [ ] Its differences from production are the intended ones: `{command}`")
+    return lines
+
+
+def _during(lock: Lock, baseline: Lock | None) -> list[str]:
+    candidate = lock.config_hash
+    steps = [
+        f"Ingest in the shadow of production: `bakeoff shadow-ingest --lock {candidate} CORPUS`{_RESUMES}",
+        f"Ask it something: `bakeoff ask 'a question of your users' --lock {candidate}`",
+        f"Evaluate the candidate: `bakeoff evaluate --lock {candidate} --questions QUESTIONS`",
+    ]
+    if baseline is not None:
+        steps += [
+            f"Evaluate the baseline: `bakeoff evaluate --lock {baseline.config_hash} --questions QUESTIONS`",
+            f"Compare them: `bakeoff compare {baseline.config_hash} {candidate}`",
+        ]
+    return [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+
+
+def _decide(lock: Lock, baseline: Lock | None) -> list[str]:
+    which = "that was lost" if baseline else "whose gold was not found"
+    looked = f"Every question {which} was looked at; the reasons are acceptable."
+    no = "nothing to undo, production was never touched"
+    return [
+        f"- [ ] {looked}",
+        f"- [ ] Yes: `bakeoff locks activate {lock.config_hash} --reason WHY`",
+        f"- [ ] No: {no}; `bakeoff locks archive {lock.config_hash} --reason WHY`",
+    ]
+
+
+def _back(baseline: Lock | None) -> list[str]:
+    if baseline is None:
+        return ["- There is no earlier lock to go back to: this is the first one."]
+    return [f"- Instantly, at any time: `bakeoff locks activate {baseline.config_hash} --reason WHY`"]
+
+
+def _after(lock: Lock, baseline: Lock | None) -> list[str]:
+    lines = ["- [ ] `bakeoff locks log` shows the activation; `bakeoff doctor` is green"]
+    if baseline is not None:
+        command = f"bakeoff locks archive {baseline.config_hash} --reason 'replaced by {lock.chunk_version}'"
+        lines.append(f"- [ ] The old lock is archived: `{command}`")
+    return lines
 
 
 def render(lock: Lock, *, baseline: Lock | None) -> str:
     """Return the runbook of bringing *lock* beside *baseline* (the active lock, if any), as Markdown."""
-    lines = [
-        f"# Runbook: {lock.name} {lock.chunk_version}",
-        "",
-        *_facts(lock, baseline),
-        "",
-        *_steps(lock, baseline),
-        "",
-    ]
-    return "\n".join(lines)
+    sections = (
+        ("Before", _before(lock, baseline)),
+        ("During", _during(lock, baseline)),
+        ("Decide", _decide(lock, baseline)),
+        ("Back", _back(baseline)),
+        ("After", _after(lock, baseline)),
+    )
+    lines = [f"# Runbook: {lock.name} {lock.chunk_version}", "", *_facts(lock, baseline)]
+    for title, body in sections:
+        lines += ["", f"## {title}", "", *body]
+    return "\n".join([*lines, ""])

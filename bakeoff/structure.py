@@ -1,7 +1,8 @@
 """Structure-aware cutting: headings, paragraphs, sentences, tables kept whole where they fit.
 
 Callers may rely on: the ranges come in order and together hold every character that is not white space; none reaches
-over a heading of its own or a higher level; a block that fits into a chunk is never split.
+over a heading of its own or a higher level (its own: that of the heading which it begins with or stands under); a block
+that fits into a chunk is never split.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Count = Callable[[int, int], int]
 Kind = Literal["heading", "table", "code", "paragraph"]
 
 _ATX = re.compile(r"^ {0,3}(#{1,6})\s+\S")
-_UNDERLINE = re.compile(r"^([=\-*~^\"'`#+.:_])\1{2,}\s*$")
-_FENCE = re.compile(r"^\s*(```|~~~)")
+_UNDERLINE = re.compile(r"^([=\-*~^\"'#+.:_])\1{2,}\s*$")  # no back quotes: three of them open a code block
+_FENCE = re.compile(r"^\s*(?:(`{3,})[^`]*|(~{3,}).*)$", re.DOTALL)
 _UNDERLINE_LEVEL = {"#": 1, "*": 1, "=": 1, "-": 2, "~": 3, "^": 3, '"': 4}
 _NO_HEADING = 7
 
@@ -75,14 +76,27 @@ def _heading(lines: list[_Line], index: int) -> Block | None:
 def _run(lines: list[_Line], index: int) -> tuple[Kind, int]:
     """Return the kind of the block that begins at *index* and the line after it."""
     end = index + 1
-    if _FENCE.match(lines[index].text):
-        while end < len(lines) and not _FENCE.match(lines[end].text):
+    if fence := _FENCE.match(lines[index].text):
+        marks = fence[1] or fence[2]
+        while end < len(lines) and not _closes(lines[end].text.strip(), marks):
             end += 1
         return "code", min(end + 1, len(lines))
     row = lines[index].is_row
-    while end < len(lines) and not lines[end].blank and lines[end].is_row == row and _heading(lines, end) is None:
+    while end < len(lines) and _continues(lines, end, row=row):
         end += 1
     return ("table" if row else "paragraph"), end
+
+
+def _closes(line: str, marks: str) -> bool:
+    return len(line) >= len(marks) and line == marks[0] * len(line)
+
+
+def _continues(lines: list[_Line], index: int, *, row: bool) -> bool:
+    """Say whether the line at *index* belongs to the paragraph, or the table (*row*), of the line before it."""
+    line = lines[index]
+    if line.blank or line.is_row != row or _FENCE.match(line.text):
+        return False
+    return _heading(lines, index) is None
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -112,39 +126,63 @@ def _parts(text: str, block: Block) -> list[Span]:
     return [(block.start + start, block.start + end) for start, end in sentences(piece)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What is packed whole: a block or a part of one, and the level of the heading it is or stands under."""
+
+    start: int
+    end: int
+    level: int
+    is_heading: bool
+
+
 class _Packer:
     """Packs units into ranges of at most `size` tokens, repeating the last units as overlap."""
 
     def __init__(self, count: Count, config: ChunkingConfig) -> None:
         self.count, self.config = count, config
-        self.units: list[Span] = []
-        self.fresh = False
-        self.level = _NO_HEADING
+        self.units: list[_Unit] = []
 
-    def flush(self, *, overlap: bool) -> Iterator[Span]:
-        if self.fresh:
-            yield self.units[0][0], self.units[-1][1]
-        kept: list[Span] = []
-        if overlap:
-            for unit in reversed(self.units[1:]):
-                if self.count(unit[0], self.units[-1][1]) > self.config.overlap:
-                    break
-                kept.insert(0, unit)
-        self.units, self.fresh = kept, False
+    def flush(self) -> Iterator[Span]:
+        if self.units:
+            yield self.units[0].start, self.units[-1].end
+        self.units = []
 
-    def add(self, unit: Span) -> Iterator[Span]:
-        if self.units and self.count(self.units[0][0], unit[1]) > self.config.size:
-            yield from self.flush(overlap=True)
-            while self.units and self.count(self.units[0][0], unit[1]) > self.config.size:
-                self.units.pop(0)
+    def add(self, unit: _Unit) -> Iterator[Span]:
+        if self.units and unit.is_heading and unit.level <= self.units[0].level:
+            yield from self.flush()
+        elif self.units and self.count(self.units[0].start, unit.end) > self.config.size:
+            kept = self.repeated(unit)
+            yield from self.flush()
+            self.units = kept
         self.units.append(unit)
-        self.fresh = True
 
-    def heading(self, block: Block) -> Iterator[Span]:
-        if block.level <= self.level:
-            yield from self.flush(overlap=False)
-            self.level = block.level
-        yield from self.add((block.start, block.end))
+    def repeated(self, following: _Unit) -> list[_Unit]:
+        """Return the last units as far as they fit into the overlap, and before *following*, under one heading."""
+        kept: list[_Unit] = []
+        highest = following.level if following.is_heading else _NO_HEADING + 1
+        for unit in reversed(self.units[1:]):
+            too_long = (
+                self.count(unit.start, self.units[-1].end) > self.config.overlap
+                or self.count(unit.start, following.end) > self.config.size
+            )
+            if too_long or unit.level >= highest:
+                break
+            kept.insert(0, unit)
+            if unit.is_heading:
+                highest = unit.level
+        return kept
+
+
+def _units(text: str, count: Count, config: ChunkingConfig) -> Iterator[_Unit]:
+    level = _NO_HEADING
+    for block in blocks(text):
+        is_heading = block.kind == "heading"
+        if is_heading:
+            level = block.level
+        whole = is_heading or count(block.start, block.end) <= config.size
+        for start, end in [(block.start, block.end)] if whole else _parts(text, block):
+            yield _Unit(start, end, level, is_heading)
 
 
 def ranges(text: str, count: Count, config: ChunkingConfig) -> Iterator[Span]:
@@ -153,12 +191,6 @@ def ranges(text: str, count: Count, config: ChunkingConfig) -> Iterator[Span]:
     A single sentence or row above `size` tokens is yielded as it is: the caller cuts it into windows.
     """
     packer = _Packer(count, config)
-    for block in blocks(text):
-        if block.kind == "heading":
-            yield from packer.heading(block)
-        elif count(block.start, block.end) <= config.size:
-            yield from packer.add((block.start, block.end))
-        else:
-            for unit in _parts(text, block):
-                yield from packer.add(unit)
-    yield from packer.flush(overlap=False)
+    for unit in _units(text, count, config):
+        yield from packer.add(unit)
+    yield from packer.flush()

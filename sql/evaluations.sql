@@ -34,7 +34,7 @@ SELECT question_id, result, timings FROM evaluation_cases WHERE run_id = %(run_i
 SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
        e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
 FROM evaluations e JOIN locks l USING (config_hash)
-WHERE e.run_id LIKE %(ref)s || '%%' ORDER BY e.started_at DESC;
+WHERE starts_with(e.run_id, %(ref)s) ORDER BY e.started_at DESC;
 
 -- name: latest_of_lock
 -- The newest finished run of a lock.

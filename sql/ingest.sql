@@ -39,8 +39,7 @@ CREATE TABLE {staging} (
     token_count           integer NOT NULL,
     embedding_token_count integer NOT NULL,
     embedding_sha256      bytea NOT NULL,
-    grams                 bytea,
-    sketch                bigint[]
+    grams                 bytea
 );
 
 -- name: make_order
@@ -65,19 +64,42 @@ WHERE f.fp = o.fp AND o.ord > f.ord;
 CREATE TABLE {fate} (ord integer PRIMARY KEY, survivor integer NOT NULL);
 
 -- name: make_kept
--- The sketches of the chunks that stay, one hash a row.
-CREATE TABLE {kept} (h bigint NOT NULL, ord integer NOT NULL);
+-- The sketches of the chunks that stay, one hash a row, with the number of the chunk's 3-grams.
+CREATE TABLE {kept} (h bigint NOT NULL, ord integer NOT NULL, size integer NOT NULL);
+
+-- name: make_sketched
+-- The sketches of the batch at hand.
+CREATE TEMPORARY TABLE IF NOT EXISTS sketched (h bigint, ord integer, size integer) ON COMMIT DELETE ROWS;
+
+-- name: copy_sketched
+-- Receive the sketches of a batch.
+COPY sketched (h, ord, size) FROM STDIN (FORMAT BINARY);
+
+-- name: all_grams
+-- The 3-gram hashes of every chunk that is not the same text as an earlier one.
+SELECT s.grams FROM {ordering} o JOIN {staging} s USING (staged_id) WHERE o.twin_of IS NULL;
+
+-- name: batch_grams
+-- The same of the places of one batch.
+SELECT o.ord, s.grams FROM {ordering} o JOIN {staging} s USING (staged_id)
+WHERE o.ord >= %(first)s AND o.ord < %(last)s AND o.twin_of IS NULL
+ORDER BY o.ord;
 
 -- name: candidates
--- Pairs of a batch's chunk and an earlier kept one, or an earlier one of the batch, that share a sketch hash.
-WITH batch AS MATERIALIZED (
-    SELECT o.ord, unnest(s.sketch) AS h
-    FROM {ordering} o JOIN {staging} s USING (staged_id)
-    WHERE o.ord >= %(first)s AND o.ord < %(last)s AND o.twin_of IS NULL
-)
-SELECT b.ord, k.ord FROM batch b JOIN {kept} k USING (h)
-UNION
-SELECT b.ord, a.ord FROM batch b JOIN batch a USING (h) WHERE a.ord < b.ord
+-- Pairs of a batch's chunk and an earlier kept one, or an earlier one of the batch, whose sketches share enough hashes.
+-- Of n 3-grams the last ceil(t n) - 1 are not in the sketch; two chunks share at most the hashes that their sketches
+-- share and the rest of one of them, and must share t / (1 + t) of both sizes to be near-duplicates.
+SELECT b.ord, k.ord FROM sketched b JOIN {kept} k USING (h)
+WHERE k.size >= %(t)s::float8 * b.size - 1e-6 AND b.size >= %(t)s::float8 * k.size - 1e-6
+GROUP BY b.ord, k.ord, b.size, k.size
+HAVING count(*) + greatest(ceil(%(t)s::float8 * greatest(b.size, k.size) - 1e-9), 1) - 1
+    >= ceil(%(t)s::float8 / (1 + %(t)s::float8) * (b.size + k.size) - 1e-6)
+UNION ALL
+SELECT b.ord, a.ord FROM sketched b JOIN sketched a USING (h)
+WHERE a.ord < b.ord AND a.size >= %(t)s::float8 * b.size - 1e-6 AND b.size >= %(t)s::float8 * a.size - 1e-6
+GROUP BY b.ord, a.ord, b.size, a.size
+HAVING count(*) + greatest(ceil(%(t)s::float8 * greatest(b.size, a.size) - 1e-9), 1) - 1
+    >= ceil(%(t)s::float8 / (1 + %(t)s::float8) * (b.size + a.size) - 1e-6)
 ORDER BY 1, 2;
 
 -- name: grams
@@ -86,9 +108,7 @@ SELECT o.ord, s.grams FROM {ordering} o JOIN {staging} s USING (staged_id) WHERE
 
 -- name: keep_batch
 -- Remember the sketches of the batch's chunks that stay.
-INSERT INTO {kept} (h, ord)
-SELECT unnest(s.sketch), o.ord FROM {ordering} o JOIN {staging} s USING (staged_id)
-WHERE o.ord >= %(first)s AND o.ord < %(last)s AND o.twin_of IS NULL AND NOT o.ord = ANY(%(gone)s);
+INSERT INTO {kept} (h, ord, size) SELECT h, ord, size FROM sketched WHERE NOT ord = ANY(%(gone)s);
 
 -- name: record_twins
 -- Equal text shares the fate of its first chunk: that one stays and is the survivor, or its survivor is.
@@ -142,10 +162,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS arriving (
     embedder_id smallint, text_sha256 bytea, embedding public.vector
 ) ON COMMIT DELETE ROWS;
 
--- name: plain_arriving
--- Vectors do not compress: keep them in the row.
-ALTER TABLE arriving ALTER COLUMN embedding SET STORAGE PLAIN;
-
 -- name: copy_arriving
 -- Receive vectors.
 COPY arriving (embedder_id, text_sha256, embedding) FROM STDIN (FORMAT BINARY);
@@ -158,7 +174,7 @@ SELECT embedder_id, text_sha256, embedding FROM arriving ON CONFLICT DO NOTHING;
 -- name: copy_staging
 -- Receive chunks.
 COPY {staging} (doc_id, span_start, span_end, text, prefix, chunk_id, fp, token_count, embedding_token_count,
-    embedding_sha256, grams, sketch) FROM STDIN (FORMAT BINARY);
+    embedding_sha256, grams) FROM STDIN (FORMAT BINARY);
 
 -- name: stored_up_to
 -- The last chunk that is in the chunk table.
@@ -211,10 +227,6 @@ SELECT encode(sha256(
 -- name: known_documents
 -- Which of some documents were read already, with title and digest.
 SELECT doc_id, title, text_sha256 FROM ingest_documents WHERE ingest_id = %(ingest_id)s AND doc_id = ANY(%(doc_ids)s);
-
--- name: count_documents
--- How many documents were read.
-SELECT count(*) FROM ingest_documents WHERE ingest_id = %(ingest_id)s;
 
 -- name: copy_documents
 -- Receive documents.

@@ -18,10 +18,11 @@ SELECT chunk_id, doc_id, span_start AS start, span_end AS "end" FROM (
 SELECT chunk_id, doc_id, span_start AS start, span_end AS "end" FROM (
     SELECT ordinal, sum(times * weight) AS bm25 FROM (
         SELECT times, unnest(ordinals) AS ordinal, unnest(weights) AS weight FROM (
-            SELECT cardinality(positions) AS times, ordinals, weights
-            FROM unnest(to_tsvector(%(language)s::regconfig, %(question)s::text)) JOIN {lexemes} USING (lexeme)
+            SELECT cardinality(asked.positions) AS times, lists.ordinals, lists.weights
+            FROM unnest(to_tsvector(%(language)s::regconfig, %(question)s::text)) AS asked
+            JOIN {lexemes} AS lists USING (lexeme)
             OFFSET 0
-        ) AS lists
+        ) AS found
     ) AS postings
     GROUP BY ordinal ORDER BY bm25 DESC, ordinal LIMIT %(lexical_candidates)s
 ) AS best JOIN {table} USING (ordinal) ORDER BY bm25 DESC, chunk_id;

@@ -87,7 +87,6 @@ CREATE TABLE embeddings (
     embedding   public.vector NOT NULL,
     PRIMARY KEY (embedder_id, text_sha256)
 );
-ALTER TABLE embeddings ALTER COLUMN embedding SET STORAGE PLAIN;
 
 CREATE TABLE evaluations (
     run_id          text PRIMARY KEY,

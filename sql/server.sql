@@ -36,13 +36,6 @@ SET search_path = bakeoff, public;
 -- Remove the schema with all that is in it.
 DROP SCHEMA IF EXISTS bakeoff CASCADE;
 
--- name: activity
--- What runs in this database now, longest first.
-SELECT pid, state, now() - query_start AS running_for, left(query, 80) AS query
-FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-ORDER BY query_start;
-
 -- name: database_size
 -- Bytes of this database on disk.
 SELECT pg_database_size(current_database());

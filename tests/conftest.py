@@ -16,10 +16,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from bakeoff.adapters import embedded, migrations, postgres
+
+settings.register_profile("house", deadline=None)  # a busy machine is no failed property
+settings.load_profile("house")
 
 IMAGE = "pgvector/pgvector:pg17"
 

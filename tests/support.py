@@ -11,10 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from bakeoff import config
 from bakeoff.adapters import clock, datasets, embedders, ingests, postgres, pydoc_corpus, staging
@@ -22,7 +25,7 @@ from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.postgres import Connection
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
-from bakeoff.stages import ingest, lock
+from bakeoff.stages import evaluate, ingest, lock
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CACHE = Path("/tmp/bakeoff-tests-models")  # noqa: S108  # digests of installed model files; nothing secret, shared by runs
@@ -33,6 +36,10 @@ Connect = Callable[[], AbstractContextManager[Connection]]
 def parts(**given: Any) -> dict[str, Any]:
     """A small, fast configuration: the static embedder and 60-token windows, changed by *given*."""
     return {"embedder": STATIC, "chunking": {"size": 60}, **given}
+
+
+DEDUP = parts(chunking={"size": 40, "overlap_ratio": 0.25, "jaccard_threshold": 0.6}, prefix={"policy": "A"})
+"""Near-duplicates go, and the title is embedded."""
 
 
 def connector(url: str) -> Connect:
@@ -116,10 +123,11 @@ def stage_of(url: str, which: Lock) -> str | None:
     return None if found is None else found.stage
 
 
-def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """All rows of one statement."""
+def rows(url: str, statement: LiteralString, **names: str) -> list[tuple[Any, ...]]:
+    """All rows of one statement; *names* are filled in as identifiers."""
+    query = sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()})
     with connector(url)() as conn:
-        return conn.execute(statement.encode()).fetchall()
+        return conn.execute(query).fetchall()
 
 
 @cache
@@ -151,12 +159,12 @@ def quotes_of(documents: Sequence[Document], *, words: int = 12, each: int = 1) 
     """Questions whose gold is a quote that stands once in its document; the question is made of the quote's words."""
     found: list[dict[str, Any]] = []
     for doc in documents:
-        pieces = doc.text.split(" ")
+        pieces, folded = doc.text.split(" "), " ".join(doc.text.split()).casefold()
         step = max(len(pieces) // (each + 1), words)
         for begin in range(step // 2, len(pieces) - words, step)[:each]:
             quote = " ".join(pieces[begin : begin + words]).strip()
-            if doc.text.count(quote) == 1 and len(quote) > 20:
-                question = " ".join(quote.split()[2:9])
+            question = " ".join(quote.split()[2:9])
+            if folded.count(" ".join(quote.split()).casefold()) == 1 and question:
                 gold = [{"doc": doc.doc_id, "quote": quote}]
                 found.append({"id": f"q{len(found):03d}", "question": question, "gold": gold, "tags": ["made"]})
     return found
@@ -190,3 +198,63 @@ def one_object(stdout: str) -> dict[str, Any]:
     assert isinstance(found, dict)
     assert 1 == stdout.count("\n")
     return found
+
+
+def leftovers(url: str) -> list[tuple[Any, ...]]:
+    """What an ingest that was undone may not leave: tables, documents, rejects, the ingest itself."""
+    return rows(url, "SELECT relname FROM pg_class WHERE relname LIKE 'document_chunks_%' AND relkind = 'r'") + rows(
+        url,
+        "SELECT ingest_id FROM ingests UNION ALL SELECT doc_id FROM ingest_documents "
+        "UNION ALL SELECT source FROM ingest_rejects",
+    )
+
+
+def mixed_folder(root: Path) -> Path:
+    """Good Markdown, text and HTML beside files that can't be used."""
+    (root / "sub").mkdir(parents=True)
+    (root / "guide.md").write_text(
+        "# The guide\n\nHow to do it: turn the handle twice, then wait for the green lamp.\n"
+    )
+    (root / "notes.txt").write_text("The lamp turns green after about a minute of waiting near the machine.\n")
+    (root / "sub" / "page.html").write_text(
+        "<title>Lamp</title><body><h1>Lamps</h1><script>no()</script><p>Red means stop at once.</p></body>"
+    )
+    (root / "latin.txt").write_bytes("Stra\xdfe und \xc4pfel".encode("latin-1"))
+    (root / "empty.md").write_text("")
+    (root / "blank.txt").write_text(" \n\t\n")
+    (root / "nul.txt").write_bytes(b"a\x00b")
+    (root / "a|b.txt").write_text("a name with a bar")
+    (root / "picture.png").write_bytes(b"\x89PNG")
+    return root
+
+
+@contextmanager
+def database(server_url: str, template: str, name: str) -> Iterator[str]:
+    """A migrated database for the tests of one module; dropped at the end."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(drop)
+        conn.execute(make)
+    yield make_conninfo(server_url, dbname=name)
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(drop)
+
+
+def run_evaluate(
+    url: str,
+    which: Lock,
+    questions: Path | str,
+    *,
+    progress: Callable[[str, int, int | None], None] = lambda *_: None,
+    **options: Any,
+) -> evaluate.Evaluated:
+    """Evaluate *which* on *questions*."""
+    return evaluate.run(
+        connector(url),
+        which,
+        str(questions),
+        progress=progress,
+        now=clock.now,
+        options=evaluate.Options(cache_dir=CACHE, **options),
+    )

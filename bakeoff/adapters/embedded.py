@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,11 @@ from bakeoff.errors import DatabaseError
 
 DATABASE = "bakeoff"
 _POLL_S = 30.0
+_STOP_S = 60.0
+_PID_LINES = 8
+"""Lines of a pid file; the last one says whether the server is ready."""
+_NO_PID = 2**22 + 1
+"""No process has this id: Linux gives them up to 2**22, macOS up to 99,999."""
 
 
 @contextlib.contextmanager
@@ -58,7 +64,33 @@ def running(home: Path) -> int | None:
         pid = int((_data(home) / "postmaster.pid").read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
         return None
-    return pid if psutil.pid_exists(pid) and "postgres" in psutil.Process(pid).name() else None
+    return pid if _alive(pid) else None
+
+
+def _alive(pid: int) -> bool:
+    """Return whether *pid* is a PostgreSQL server: a pid file outlives a crash, and its number is given to others."""
+    try:
+        process = psutil.Process(pid)
+        return "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _disown(home: Path) -> None:
+    """Make the pid file of a server that crashed name no process, and remove its socket's.
+
+    Else pgserver takes any process of that number for the server, and PostgreSQL one that nobody has waited for.
+
+    The file's other lines stay, since PostgreSQL finds sessions of the crashed server by them and waits for their end.
+    """
+    path = _data(home) / "postmaster.pid"
+    if path.exists():
+        lines = path.read_text().splitlines()
+        if len(lines) < _PID_LINES:  # it crashed before it had sessions
+            path.unlink()
+        else:
+            path.write_text("\n".join([str(_NO_PID), *lines[1:]]) + "\n")
+            (Path(lines[4].strip()) / f".s.PGSQL.{lines[3].strip()}.lock").unlink(missing_ok=True)
 
 
 def _url(home: Path, database: str) -> str | None:
@@ -66,12 +98,14 @@ def _url(home: Path, database: str) -> str | None:
     if running(home) is None:
         return None
     lines = (_data(home) / "postmaster.pid").read_text().splitlines()
-    ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004  # line 8 of the file format
+    ready = len(lines) >= _PID_LINES and lines[_PID_LINES - 1].strip() == "ready"
     return f"postgresql://postgres@/{database}?host={lines[4]}&port={lines[3]}" if ready else None
 
 
 def _start(home: Path) -> None:
     pgserver = _pgserver()
+    _disown(home)
+    pgserver.PostgresServer._instances.pop(_data(home), None)  # noqa: SLF001  # it would believe that a stopped one runs
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="platformdirs")
@@ -89,14 +123,16 @@ def _start(home: Path) -> None:
 
 
 def _watch_in_background(home: Path, idle_minutes: float) -> None:
-    subprocess.Popen(  # noqa: S603  # this interpreter, this module, a path of ours
-        [sys.executable, "-m", "bakeoff.adapters.embedded", str(home.resolve()), str(idle_minutes)],
+    pid = running(home)
+    process = subprocess.Popen(  # noqa: S603  # this interpreter, this module, a path of ours
+        [sys.executable, "-m", "bakeoff.adapters.embedded", str(home.resolve()), str(idle_minutes), str(pid)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
     )
+    process.returncode = 0  # it outlives us on purpose: nobody waits for it, and Python need not warn about that
 
 
 def ensure(home: Path, *, idle_minutes: float = 30.0, database: str = DATABASE) -> str:
@@ -125,14 +161,16 @@ def ensure(home: Path, *, idle_minutes: float = 30.0, database: str = DATABASE) 
 
 
 def _stop_locked(home: Path, pid: int) -> None:
-    process = psutil.Process(pid)
-    process.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown, sessions are rolled back and the data is whole
-    try:
-        process.wait(60)
-    except psutil.TimeoutExpired as error:
-        raise DatabaseError(
-            f"the embedded server (pid {pid}) did not stop in 60 s", hint=f"see {_data(home)}/log"
-        ) from error
+    """Shut *pid* down fast (SIGINT): sessions are rolled back and the data is whole."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).send_signal(signal.SIGINT)
+    until = time.monotonic() + _STOP_S
+    while _alive(pid):
+        if time.monotonic() > until:
+            raise DatabaseError(
+                f"the embedded server (pid {pid}) did not stop in {_STOP_S:.0f} s", hint=f"see {_data(home)}/log"
+            )
+        time.sleep(0.02)
 
 
 def stop(home: Path) -> bool:
@@ -157,22 +195,21 @@ def _idle(home: Path, idle_s: float) -> bool:
         return conn.execute(queries.get("server.other_clients")).fetchone() == (0,)
 
 
-def watch(home: Path, idle_minutes: float, *, poll_s: float = _POLL_S) -> None:
-    """Stop the server of *home* once it was idle for so long, or its folder was removed; return when it is gone."""
-    first = running(home)
-    while running(home) is not None:
+def watch(home: Path, idle_minutes: float, pid: int, *, poll_s: float = _POLL_S) -> None:
+    """Stop the server *pid* of *home* once it was idle for so long, or its folder was removed; return when it is gone.
+
+    A server that was started later has a watcher of its own.
+    """
+    while running(home) == pid:
         time.sleep(min(poll_s, idle_minutes * 60))
-        if not home.is_dir():
-            break
-        with _locked(home):
-            pid = running(home)
-            with contextlib.suppress(psycopg.OperationalError):  # busy or stopping: look again at the next poll
-                if pid is not None and _idle(home, idle_minutes * 60):
-                    _stop_locked(home, pid)
-    if first is not None and not home.is_dir() and psutil.pid_exists(first):
-        psutil.Process(first).kill()  # its files are gone: nothing is left to shut down cleanly
+        # Busy, stopping, or the folder is being removed: look again at the next poll.
+        with contextlib.suppress(psycopg.OperationalError, OSError, DatabaseError), _locked(home):
+            if running(home) == pid and _idle(home, idle_minutes * 60):
+                _stop_locked(home, pid)
+    if not home.is_dir() and _alive(pid):
+        psutil.Process(pid).kill()  # its files are gone: nothing is left to shut down cleanly
 
 
 if __name__ == "__main__":
     os.umask(0o077)
-    watch(Path(sys.argv[1]), float(sys.argv[2]))
+    watch(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

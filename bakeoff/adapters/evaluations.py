@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from bakeoff.adapters import locks, queries
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
-from bakeoff.errors import NotFoundError, StateError
+from bakeoff.errors import NotFoundError, NotKnownError, StateError
 
 Case = dict[str, Any]
 _RUN_ID_DIGITS = 8
@@ -112,11 +112,11 @@ def find(conn: Connection, ref: str) -> Run:
 
 
 def latest(conn: Connection, lock: Lock) -> Run:
-    """Return the newest finished run of *lock*. Raises StateError where there is none."""
+    """Return the newest finished run of *lock*. Raises NotKnownError where there is none."""
     with conn.cursor(row_factory=rows.class_row(Run)) as cursor:
         run = cursor.execute(queries.get("evaluations.latest_of_lock"), {"config_hash": lock.config_hash}).fetchone()
     if run is None:
-        raise StateError(
+        raise NotKnownError(
             f"{lock.name} ({lock.config_hash}) has no finished evaluation",
             hint=f"bakeoff evaluate --lock {lock.config_hash} --questions FILE",
         )

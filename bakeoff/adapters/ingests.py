@@ -158,7 +158,6 @@ def prepare_arrivals(conn: Connection) -> None:
     """Make this session's temporary table for vectors on their way; once a session."""
     register_vector(conn)
     conn.execute(queries.get("ingest.make_arriving"))
-    conn.execute(queries.get("ingest.plain_arriving"))
 
 
 def add_embeddings(conn: Connection, embedder: int, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> None:

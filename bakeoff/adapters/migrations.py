@@ -18,6 +18,9 @@ from bakeoff.errors import IntegrityError, StateError
 
 _NAME = re.compile(r"^(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.up\.sql$")
 _LOCK = "bakeoff migrations"
+_BUSY = "another command changes the schema right now"
+_PATIENCE_S = 30.0
+"""Two first commands at once: the second waits for the first one's migrations, which take a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def up(conn: postgres.Connection) -> list[Migration]:
         raise StateError("; ".join(missing), hint="install pgvector 0.5 or newer on PostgreSQL 15 or newer")
     conn.commit()
     done = []
-    with postgres.try_lock(conn, _LOCK, busy="another command changes the schema right now"):
+    with postgres.try_lock(conn, _LOCK, busy=_BUSY, patience_s=_PATIENCE_S):
         with conn.transaction():
             conn.execute(queries.get("migrations.make_schema"))
             conn.execute(queries.get("migrations.make_log"))
@@ -117,7 +120,7 @@ def down(conn: postgres.Connection, *, to: int) -> list[Migration]:
     applied = status(conn).applied
     conn.commit()
     done = []
-    with postgres.try_lock(conn, _LOCK, busy="another command changes the schema right now"):
+    with postgres.try_lock(conn, _LOCK, busy=_BUSY, patience_s=_PATIENCE_S):
         for migration in reversed(known()):
             if migration.version in applied and migration.version > to:
                 with conn.transaction():
@@ -140,7 +143,7 @@ def drop_chunk_tables(conn: postgres.Connection) -> int:
 
 def reset(conn: postgres.Connection) -> None:
     """Remove our schema with all that is in it, whatever state it is in, and make it anew."""
-    with postgres.try_lock(conn, _LOCK, busy="another command changes the schema right now"):
+    with postgres.try_lock(conn, _LOCK, busy=_BUSY, patience_s=_PATIENCE_S):
         conn.execute(queries.get("server.drop_everything"))
     conn.commit()
     up(conn)

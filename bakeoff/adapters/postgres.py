@@ -7,6 +7,7 @@ Callers may rely on: inside `connect` every driver error leaves as a `BakeoffErr
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,13 @@ from psycopg import errors as pg
 from psycopg import rows
 
 from bakeoff.adapters import embedded, queries
-from bakeoff.adapters.settings import Settings, without_password
+from bakeoff.adapters.settings import MASK, Settings, without_password
 from bakeoff.errors import BakeoffError, DatabaseError, StateError
 
 Connection = psycopg.Connection[Any]
 OLDEST_SERVER = 150000
 OLDEST_VECTOR = (0, 5)
+_LOCK_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,10 @@ def open_url(url: str, *, connect_timeout_s: int = 10, autocommit: bool = False)
             url, connect_timeout=connect_timeout_s, autocommit=True, application_name="bakeoff"
         )
     except psycopg.Error as error:
+        masked = shown(url)
+        why = "not a URL that can be read" if masked == MASK else _first_line(error)  # the driver would quote it
         raise DatabaseError(
-            f"can't connect to {shown(url)}: {_first_line(error)}",
+            f"can't connect to {masked}: {why}",
             hint="check BAKEOFF_DATABASE_URL and that the server runs; unset it to use the embedded one",
         ) from error
     conn.execute(queries.get("server.use_schema"))
@@ -147,13 +151,20 @@ def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[Connect
 
 
 @contextlib.contextmanager
-def try_lock(conn: Connection, name: str, *, busy: str) -> Iterator[None]:
-    """Hold the advisory lock *name* for the block. Raises StateError with *busy* where another session has it."""
-    row = conn.execute(queries.get("server.try_lock"), {"name": name}).fetchone()
-    if row is None or not row[0]:
-        raise StateError(busy, hint="wait for the other command, or end it; bakeoff doctor shows what runs")
+def try_lock(conn: Connection, name: str, *, busy: str, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold the advisory lock *name* for the block, waiting for it up to *patience_s*.
+
+    Raises StateError with *busy* where another session keeps it.
+    """
+    until = time.monotonic() + patience_s
+    while (row := conn.execute(queries.get("server.try_lock"), {"name": name}).fetchone()) is None or not row[0]:
+        if time.monotonic() >= until:
+            raise StateError(busy, hint="wait for the other command, or end it")
+        time.sleep(_LOCK_POLL_S)
     try:
         yield
-    finally:
-        if not conn.closed and conn.info.transaction_status.name != "INERROR":
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):  # it must not hide what happened; the session's end unlocks too
             conn.execute(queries.get("server.unlock"), {"name": name})
+        raise
+    conn.execute(queries.get("server.unlock"), {"name": name})

@@ -6,11 +6,13 @@ section a deployment (`environments: {production: {...}}`), chosen by BAKEOFF_EN
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from psycopg.conninfo import conninfo_to_dict
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
@@ -19,6 +21,8 @@ from bakeoff.errors import ConfigError
 
 PREFIX = "BAKEOFF_"
 FILE = "bakeoff.yaml"
+MASK = "***"
+_SECRETS = frozenset({"password", "sslpassword"})
 
 
 class Values(BaseModel):
@@ -39,6 +43,9 @@ class Values(BaseModel):
     idle_minutes: Annotated[float, Field(gt=0)] = 30.0
     """After so long without a connection the embedded server stops."""
     connect_timeout_s: Annotated[int, Field(ge=1, le=300)] = 10
+
+
+_NAMES = frozenset(Values.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,22 @@ class _Reader(BaseSettings, Values):
 
 
 def without_password(url: str) -> str:
-    """Return *url* with its password replaced by `***`, in both forms that libpq takes."""
+    """Return *url* with its passwords replaced by `***`, in both forms that libpq takes.
+
+    A URL that can't be read, or where a password may stand in another part, is `***` as a whole.
+    """
     try:
         parts = conninfo_to_dict(url)
-    except Exception:  # noqa: BLE001  # whatever libpq dislikes about it, it must not be shown
-        return "***"
-    secret = parts.get("password")
-    return url.replace(str(secret), "***") if secret else url
+    except psycopg.ProgrammingError:
+        return MASK
+    if "://" not in url:
+        masked: dict[str, Any] = {**parts, **dict.fromkeys(_SECRETS & parts.keys(), MASK)}
+        return make_conninfo(**masked)
+    port = str(parts.get("port") or "")
+    if url.count("@") > 1 or (port and not port.replace(",", "").isdigit()):
+        return MASK  # a password with a bare `@` or `/`: libpq takes half of it for the host
+    hidden = re.sub(r"^(\w+://[^:@/?]*):[^@/?]*@", rf"\1:{MASK}@", url)
+    return re.sub(rf"([?&](?:{'|'.join(sorted(_SECRETS))})=)[^&]*", rf"\1{MASK}", hidden)
 
 
 def _from_file(folder: Path, deployment: str) -> dict[str, dict[str, Any]]:
@@ -80,9 +96,23 @@ def _from_file(folder: Path, deployment: str) -> dict[str, dict[str, Any]]:
     data = files.read_yaml(path, what="settings file") or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values")
-    sections = data.pop("environments", None) or {}
-    section = sections.get(deployment) or {}
+    sections = _section(data.pop("environments", None), f"{path}: environments")
+    section = _section(sections.get(deployment), f"{path}: environments.{deployment}")
     return {f"{FILE} (environments.{deployment})": section, FILE: data}
+
+
+def _section(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict | None):
+        raise ConfigError(f"{where}: expected keys and values")
+    return value or {}
+
+
+def _from_dotenv(path: Path) -> dict[str, Any]:
+    """Return what is ours in a `.env` file; it may hold other programs' settings too."""
+    if not path.exists():
+        return {}
+    files.read_text(path, what=".env file")
+    return {name: value for name, value in DotEnvSettingsSource(_Reader, env_file=path)().items() if name in _NAMES}
 
 
 def load(folder: Path | None = None) -> Settings:
@@ -90,7 +120,7 @@ def load(folder: Path | None = None) -> Settings:
     here = folder or Path.cwd()
     sources: dict[str, dict[str, Any]] = {
         "environment": dict(EnvSettingsSource(_Reader)()),
-        ".env": dict(DotEnvSettingsSource(_Reader, env_file=here / ".env")()),
+        ".env": _from_dotenv(here / ".env"),
     }
     deployment = str(next((found["env"] for found in sources.values() if "env" in found), "development"))
     sources |= _from_file(here, deployment)

@@ -20,6 +20,7 @@ from bakeoff.config import Lock
 from bakeoff.errors import DatabaseError
 from bakeoff.gold import Span
 
+_CURSOR_ROWS = 2_000
 _HELPERS = ("staging", "order", "fate", "kept", "pending")
 
 
@@ -38,7 +39,6 @@ class Staged:
     embedding_token_count: int
     embedding_sha256: bytes
     grams: dedup.Hashes | None
-    sketch: dedup.Hashes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +82,16 @@ class Tables:
             conn.execute(queries.get("server.drop_table").format(table=table))
 
 
-def _signed(hashes: dedup.Hashes | None) -> list[int] | None:
-    return None if hashes is None else hashes.view(np.int64).tolist()
-
-
 def add(conn: Connection, tables: Tables, staged: Sequence[Staged]) -> None:
     """Copy chunks into the staging table (binary)."""
     with conn.cursor() as cursor, cursor.copy(tables.query("copy_staging")) as copy:
-        copy.set_types(
-            ["text", "int4", "int4", "text", "text", "text", "text", "int4", "int4", "bytea", "bytea", "int8[]"]
-        )
+        copy.set_types(["text", "int4", "int4", "text", "text", "text", "text", "int4", "int4", "bytea", "bytea"])
         for item in staged:
             grams = None if item.grams is None else item.grams.tobytes()
             copy.write_row(
                 (
                     *(item.doc_id, item.span_start, item.span_end, item.text, item.prefix, item.chunk_id, item.fp),
-                    *(item.token_count, item.embedding_token_count, item.embedding_sha256, grams, _signed(item.sketch)),
+                    *(item.token_count, item.embedding_token_count, item.embedding_sha256, grams),
                 )
             )
 
@@ -116,21 +110,48 @@ def arrange(conn: Connection, tables: Tables, *, dedup_on: bool) -> int:
     return tables.number(conn, "count_staged")
 
 
-def _grams(conn: Connection, tables: Tables, ords: set[int]) -> dict[int, dedup.Hashes]:
-    found = conn.execute(tables.query("grams"), {"ords": sorted(ords)})
-    return {ord_: np.frombuffer(grams, dtype=np.uint64) for ord_, grams in found}
+def _unpacked(rows: Sequence[tuple[int, bytes]]) -> dict[int, dedup.Hashes]:
+    return {ord_: np.frombuffer(grams, dtype=np.uint64) for ord_, grams in rows}
 
 
-def dedup_batch(conn: Connection, tables: Tables, first: int, last: int, threshold: float) -> int:
-    """Decide which chunks of the places [first, last) go, and record it; return how many went."""
-    values: dict[str, Any] = {"first": first, "last": last}
+def rarity(reading: Connection, tables: Tables) -> dedup.Rarity:
+    """Count the 3-grams of all staged chunks; *reading* holds a cursor open meanwhile."""
+    counted = dedup.Rarity()
+    with reading.transaction(), reading.cursor(name="grams") as cursor:
+        cursor.itersize = _CURSOR_ROWS
+        cursor.execute(tables.query("all_grams"))
+        while rows := cursor.fetchmany(_CURSOR_ROWS):
+            counted.add(np.frombuffer(b"".join(grams for (grams,) in rows), dtype=np.uint64))
+    return counted
+
+
+def _copy_sketches(conn: Connection, grams: dict[int, dedup.Hashes], order: dedup.Rarity, threshold: float) -> None:
+    with conn.cursor() as cursor, cursor.copy(queries.get("ingest.copy_sketched")) as copy:
+        copy.set_types(["int8", "int4", "int4"])
+        for ord_, found in grams.items():
+            for h in dedup.sketch(order.ordered(found), threshold).view(np.int64).tolist():
+                copy.write_row((h, ord_, len(found)))
+
+
+def dedup_batch(
+    conn: Connection, tables: Tables, places: tuple[int, int], *, order: dedup.Rarity, threshold: float
+) -> int:
+    """Decide which chunks of *places* (first, behind the last) go, and record it; return how many went.
+
+    Runs in the caller's transaction.
+    """
+    values: dict[str, Any] = {"first": places[0], "last": places[1], "t": threshold}
+    conn.execute(queries.get("ingest.make_sketched"))
+    batch = _unpacked(conn.execute(tables.query("batch_grams"), values).fetchall())
+    _copy_sketches(conn, batch, order, threshold)
     pairs = conn.execute(tables.query("candidates"), values).fetchall()
-    grams = _grams(conn, tables, {ord_ for pair in pairs for ord_ in pair})
-    gone = dedup.duplicates_of(pairs, grams, threshold)
+    earlier = {ord_ for _, ord_ in pairs} - batch.keys()
+    kept = _unpacked(conn.execute(tables.query("grams"), {"ords": sorted(earlier)}).fetchall())
+    gone = dedup.duplicates_of(pairs, batch | kept, threshold)
     with conn.cursor() as cursor, cursor.copy(tables.query("copy_fate")) as copy:
         for ord_, survivor in gone.items():
             copy.write_row((ord_, survivor))
-    tables.run(conn, "keep_batch", values | {"gone": list(gone)})
+    tables.run(conn, "keep_batch", {"gone": list(gone)})
     return len(gone)
 
 

@@ -10,7 +10,7 @@ from bakeoff.config import Lock
 from bakeoff.fusion import Hit
 from bakeoff.stages.answer import Answered
 
-_LONGEST = 60
+_LONGEST = 44
 
 
 def to_json(lock: Lock, question: str, answered: Answered) -> dict[str, Any]:

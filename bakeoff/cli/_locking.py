@@ -17,21 +17,25 @@ from bakeoff.stages import lock as stage
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configuration file, the keys given on the command line, and the lock's name."""
+    """A configuration, the file it was read from, and the name that its lock gets."""
 
     path: Path
-    given: dict[str, Any]
-    name: str | None
+    config: PipelineConfig
+    name: str
 
-    def read(self) -> tuple[PipelineConfig, str]:
-        """Return the configuration and the lock's name. Raises ConfigError with every problem at once."""
-        data = files.read_yaml(self.path, what="configuration")
-        if not isinstance(data, dict):
-            raise ConfigError(f"{self.path}: expected keys and values", hint="configs/baseline.yaml shows them all")
-        name = data.pop("name", None)
-        for key, value in self.given.items():
-            _assign(data, key.split("."), value, key)
-        return parse(data, source=str(self.path)), self.name or str(name or self.path.stem)
+
+def read(path: Path, given: dict[str, Any], name: str | None) -> Source:
+    """Read the configuration at *path* with the dotted keys that were *given* on the command line.
+
+    Raises ConfigError with every problem at once.
+    """
+    data = files.read_yaml(path, what="configuration")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values", hint="configs/baseline.yaml shows them all")
+    own_name = data.pop("name", None)
+    for key, value in given.items():
+        _assign(data, key.split("."), value, key)
+    return Source(path, parse(data, source=str(path)), name or str(own_name or path.stem))
 
 
 def _assign(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
@@ -70,7 +74,7 @@ class Result:
             ("CHUNK_VERSION", lock.chunk_version),
             ("CONFIG_HASH", lock.config_hash),
             ("EMBEDDER_NAME", f"{lock.embedder.name} ({lock.embedder.backend}, {lock.embedder.precision})"),
-            ("embedder reads", f"{lock.embedder.max_tokens} tokens, gives {lock.embedder.dimension} dimensions"),
+            ("embedder reads", f"{lock.embedder.reads}, gives {lock.embedder.dimension} dimensions"),
             ("TOKENIZER_NAME", lock.embedder.tokenizer.name),
             ("TOKENIZER_HASH", lock.embedder.tokenizer.sha256),
             ("seed", str(lock.config.seed)),
@@ -83,15 +87,19 @@ class Result:
         return f"{lock.name}: {said}\n{body}\nnext: bakeoff shadow-ingest --lock {lock.config_hash} CORPUS"
 
 
-def lock(conn: Connection, source: Source, settings: Settings, *, runbook: bool) -> Result:
-    """Lock what *source* says and write the lock's JSON (and its runbook) into the artifacts."""
-    config, name = source.read()
+def lock(conn: Connection, source: Source, settings: Settings, *, with_runbook: bool) -> Result:
+    """Lock *source* and write the lock's JSON (and its runbook) into the artifacts."""
     values = settings.values
     made = stage.run(
-        conn, config, name=name, source=str(source.path), now=clock.now(), cache_dir=values.home / "models"
+        conn,
+        source.config,
+        name=source.name,
+        source=str(source.path),
+        now=clock.now(),
+        cache_dir=values.home / "models",
     )
     path = files.write_json(values.artifacts / "locks" / f"{made.lock.chunk_version}.json", made.lock.to_json())
-    written = _write_runbook(conn, made.lock, values.artifacts) if runbook else None
+    written = _write_runbook(conn, made.lock, values.artifacts) if with_runbook else None
     return Result(made.lock, made.created, path, written)
 
 
@@ -123,8 +131,12 @@ def listing(rows: list[dict[str, Any]]) -> str:
     """Return the table of locks."""
     if not rows:
         return "no locks yet\nnext: bakeoff lock-config configs/baseline.yaml"
-    shown = ("name", "chunk_version", "config_hash", "state", "ingest", "evaluations", "chunking", "prefix", "embedder")
-    return report.table("Locks, newest first", shown, [[item[key] for key in shown] for item in rows]).terminal()
+    shown = ("name", "config_hash", "chunk_version", "state", "ingest", "evaluations")
+    cells = [
+        [*(item[key] for key in shown), f"{item['chunking']}, {item['prefix']}, {item['embedder']}"] for item in rows
+    ]
+    columns = ("name", "CONFIG_HASH", "CHUNK_VERSION", "state", "ingest", "runs>", "chunks, prefix, embedder")
+    return report.table("Locks, newest first", columns, cells).terminal()
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

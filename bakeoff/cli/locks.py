@@ -34,7 +34,10 @@ def _given(options: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {assignment!r}: expected key=value", hint="--set retrieval.rrf_k=30")
-        found[key] = yaml.safe_load(value)
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {assignment!r}: the value is not YAML", hint="--set retrieval.rrf_k=30") from error
     return found
 
 
@@ -71,9 +74,9 @@ def lock_config(  # noqa: PLR0913  # one option a key that people change most; -
         "embedder.max_tokens": max_tokens,
         "seed": seed,
     }
-    source = _locking.Source(path, _given(options, assign or []), name)
+    source = _locking.read(path, _given(options, assign or []), name)
     with database() as conn:
-        result = _locking.lock(conn, source, settings(), runbook=generate_runbook)
+        result = _locking.lock(conn, source, settings(), with_runbook=generate_runbook)
     emit(result.to_json(), human=result.text, as_json=as_json)
 
 

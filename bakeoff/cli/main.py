@@ -68,18 +68,16 @@ def _fail(kind: str, message: str, code: int, *, hint: str | None = None, proble
     return code
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911  # the boundary: one outcome a line
     try:
         result = app(args=list(argv), prog_name="bakeoff", standalone_mode=False)
     except _CLICK_ERROR as error:
         text = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(
-            "usage", text.strip().replace("\n", " "), USAGE, hint="bakeoff --help, or --help after the command"
-        )
+        if not text.strip():  # a group without its command: the help was shown instead
+            return USAGE
+        return _fail("usage", " ".join(text.split()), USAGE, hint="bakeoff --help, or --help after the command")
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(
-            "interrupted", "interrupted", INTERRUPTED, hint="what was done is kept: run the same command again"
-        )
+        return _interrupted()
     except BakeoffError as error:
         problems = getattr(error, "problems", ())
         return _fail(error.kind, str(error), error.exit_code, hint=error.hint, problems=problems)
@@ -89,7 +87,14 @@ def _run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the boundary: a bug keeps its traceback and its own exit code
         traceback.print_exc()
         return _fail("bug", f"a bug in bakeoff: {error!r}", BUG, hint="please report it with the traceback")
+    if result == INTERRUPTED:  # Typer turns Ctrl-C into this
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    hint = "what was done is kept: run the same command again"
+    return _fail("interrupted", "interrupted", INTERRUPTED, hint=hint)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,6 +19,7 @@ from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
+from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, ModelError, StateError
 from bakeoff.stages import read
@@ -42,17 +43,24 @@ class Ingested:
     resumed: bool
 
 
-def _dedup(work: Work) -> None:
+def _find_duplicates(work: Work, connect: Connect, threshold: float, total: int) -> None:
+    with connect() as reading:
+        order = staging.rarity(reading, work.tables)
+    for first in range(0, total, _DEDUP_BATCH):
+        places = (first, first + _DEDUP_BATCH)
+        with work.conn.transaction():
+            staging.dedup_batch(work.conn, work.tables, places, order=order, threshold=threshold)
+        work.progress("dedup", min(places[1], total), total)
+    work.tables.run(work.conn, "record_twins")
+
+
+def _dedup(work: Work, connect: Connect) -> None:
     threshold = work.lock.config.chunking.jaccard_threshold
     tables = work.tables
     with work.report.timed("dedup"):
         total = staging.arrange(work.conn, tables, dedup_on=threshold is not None)
         if threshold is not None:
-            for first in range(0, total, _DEDUP_BATCH):
-                with work.conn.transaction():
-                    staging.dedup_batch(work.conn, tables, first, first + _DEDUP_BATCH, threshold)
-                work.progress("dedup", min(first + _DEDUP_BATCH, total), total)
-            tables.run(work.conn, "record_twins")
+            _find_duplicates(work, connect, threshold, total)
     gone = tables.number(work.conn, "count_fate")
     work.report.counts["chunks_read"], work.report.counts["duplicates"] = total, gone
     work.report.counts["chunks"] = total - gone
@@ -170,16 +178,18 @@ def _begin(conn: Connection, lock: Lock, corpus: str, *, strict: bool, now: date
 
 def _unchanged(conn: Connection, ingest: Ingest, corpus: datasets.Corpus, progress: Progress) -> bool:
     """Return whether *corpus* is what the finished *ingest* read, document by document."""
-    read_, same = 0, 0
-    for item in corpus:
-        read_ += 1
-        if isinstance(item, datasets.Rejected):
-            continue
-        stored = ingests.known_documents(conn, ingest.ingest_id, [item.doc_id]).get(item.doc_id)
-        if stored is None or read.changed(item, stored):
+    rejected = ingests.rejects(conn, ingest.ingest_id)
+    uncuttable = {doc_id for _, doc_id, reason in rejected if read.is_uncuttable(reason)}
+    looked_at, same = 0, 0
+    for group in read.groups(corpus, Report()):
+        documents = [item for item in group if isinstance(item, Document)]
+        stored = ingests.known_documents(conn, ingest.ingest_id, [document.doc_id for document in documents])
+        if any(read.changed(item, stored[item.doc_id]) for item in documents if item.doc_id in stored):
             return False
-        same += 1
-        progress("compare", read_, corpus.size_hint)
+        if any(item.doc_id not in stored and item.doc_id not in uncuttable for item in documents):
+            return False
+        looked_at, same = looked_at + len(group), same + len(stored)
+        progress("compare", looked_at, corpus.size_hint)
     return same == ingests.corpus_digest(conn, ingest.ingest_id)[1]
 
 
@@ -199,7 +209,7 @@ def forget(conn: Connection, lock: Lock) -> None:
 def _continue(work: Work, corpus: datasets.Corpus, connect: Connect, now: Callable[[], datetime]) -> None:
     steps: dict[ingests.Stage, Callable[[], None]] = {
         "read": lambda: read.run(work, corpus),
-        "dedup": lambda: _dedup(work),
+        "dedup": lambda: _dedup(work, connect),
         "embed": lambda: _embed(work, connect),
         "store": lambda: _store(work),
         "index": lambda: _index(work, now, connect),
@@ -230,14 +240,18 @@ def run(
         with postgres.try_lock(conn, f"ingest {lock.table_name}", busy=busy):
             if locks.is_archived(conn, lock):
                 raise StateError(
-                    f"{lock.name} ({lock.config_hash}) is archived", hint="bakeoff locks archive --restore"
+                    f"{lock.name} ({lock.config_hash}) is archived",
+                    hint=f"bakeoff locks archive --restore {lock.config_hash}",
                 )
             if options.restart:
                 forget(conn, lock)
             found = ingests.of_lock(conn, lock)
             if found is not None and found.stage == "done":
                 return _again(conn, lock, found, corpus, progress)
-            ingest = found or _begin(conn, lock, corpus.name, strict=options.strict, now=now())
+            if found is None:
+                ingest = _begin(conn, lock, corpus.name, strict=options.strict, now=now())
+            else:
+                ingest = _continued(conn, lock, found, corpus, progress, strict=options.strict)
             work = Work(conn, lock, ingest, embedder, progress, Report.of(ingest.report))
             try:
                 _continue(work, corpus, connect, now)
@@ -255,14 +269,29 @@ class Options:
     restart: bool = False
 
 
-def _again(conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress) -> Ingested:
+def _require_unchanged(
+    conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress
+) -> None:
     if not _unchanged(conn, found, corpus, progress):
         raise StateError(
-            f"{lock.name} ({lock.config_hash}) was ingested from {found.corpus} as it was on "
+            f"the ingest of {lock.name} ({lock.config_hash}) read {found.corpus} as it was on "
             f"{found.started_at:%Y-%m-%d}; {corpus.name} differs from it",
             hint="--restart makes the table anew; a table in production is never rebuilt: lock and ingest another",
         )
+
+
+def _again(conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress) -> Ingested:
+    _require_unchanged(conn, lock, found, corpus, progress)
     return Ingested(found, lock, unchanged=True, resumed=False)
+
+
+def _continued(
+    conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress, *, strict: bool
+) -> Ingest:
+    """Return *found* for another attempt; one that has read everything is not finished in another corpus's name."""
+    if found.stage != "read":
+        _require_unchanged(conn, lock, found, corpus, progress)
+    return replace(found, strict=strict)
 
 
 def _check_embedder(lock: Lock, embedder: Embedder) -> None:

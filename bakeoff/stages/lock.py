@@ -77,7 +77,8 @@ def activate(conn: Connection, lock: Lock, *, now: datetime, reason: str) -> Non
             )
         if locks.is_archived(conn, lock):
             raise StateError(
-                f"{lock.name} ({lock.config_hash}) is archived", hint="bakeoff locks archive --restore LOCK"
+                f"{lock.name} ({lock.config_hash}) is archived",
+                hint=f"bakeoff locks archive --restore {lock.config_hash}",
             )
         state = next(item for item in locks.listing(conn) if item.lock.config_hash == lock.config_hash)
         if state.ingest_stage != "done":

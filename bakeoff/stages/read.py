@@ -25,6 +25,7 @@ from bakeoff.errors import InputError, StateError
 Progress = Callable[[str, int, int | None], None]
 
 _CHUNKS = 2_000
+_TOO_LONG, _NO_TOKENS = "a chunk with its prefix", "no tokens in the text"
 _DOCUMENTS = 200
 
 
@@ -112,7 +113,7 @@ class _Cutter:
         longest = max(counts, default=0)
         if longest > self.room:
             raise InputError(
-                f"a chunk with its prefix has {longest + self.tokenizer.special_tokens} tokens, "
+                f"{_TOO_LONG} has {longest + self.tokenizer.special_tokens} tokens, "
                 f"but {lock.embedder.name} reads {lock.embedder.max_tokens}"
             )
         with self.report.timed("dedup"):
@@ -120,7 +121,6 @@ class _Cutter:
 
     def _staged(self, document: Document, piece: chunking.Chunk, prefix: str, tokens: int) -> staging.Staged:
         threshold = self.config.chunking.jaccard_threshold
-        grams = None if threshold is None else dedup.shingles(piece.text)
         return staging.Staged(
             doc_id=document.doc_id,
             span_start=piece.start,
@@ -138,8 +138,7 @@ class _Cutter:
             token_count=piece.token_count,
             embedding_token_count=tokens + self.tokenizer.special_tokens,
             embedding_sha256=ingests.text_sha256(prefix + piece.text),
-            grams=grams,
-            sketch=None if grams is None or threshold is None else dedup.sketch(grams, threshold),
+            grams=None if threshold is None else dedup.shingles(piece.text),
         )
 
 
@@ -178,13 +177,13 @@ def _cut_into(work: Work, cutter: _Cutter, batch: _Batch, document: Document) ->
         _reject(work, batch, datasets.Rejected(document.source, document.doc_id, str(error)))
         return
     if not found:
-        _reject(work, batch, datasets.Rejected(document.source, document.doc_id, "no tokens in the text"))
+        _reject(work, batch, datasets.Rejected(document.source, document.doc_id, _NO_TOKENS))
         return
     batch.documents.append(document)
     batch.chunks.extend(found)
 
 
-def _groups(corpus: datasets.Corpus, report: Report) -> Iterator[list[Document | datasets.Rejected]]:
+def groups(corpus: datasets.Corpus, report: Report) -> Iterator[list[Document | datasets.Rejected]]:
     """Yield the corpus in groups, so that what is stored already is asked for once a group."""
     items = iter(corpus)
     while True:
@@ -197,6 +196,11 @@ def _groups(corpus: datasets.Corpus, report: Report) -> Iterator[list[Document |
         if not group:
             return
         yield group
+
+
+def is_uncuttable(reason: str) -> bool:
+    """Return whether *reason* is one for which this pass, not the loader, rejects a document."""
+    return reason.startswith(_TOO_LONG) or reason == _NO_TOKENS
 
 
 def changed(document: Document, stored: tuple[str, bytes]) -> bool:
@@ -219,7 +223,7 @@ def run(work: Work, corpus: datasets.Corpus) -> None:
     ingests.clear_rejects(work.conn, work.ingest.ingest_id)
     work.report.counts["documents_new"] = 0
     cutter, batch, seen, read = _Cutter(work), _Batch(), 0, 0
-    for group in _groups(corpus, work.report):
+    for group in groups(corpus, work.report):
         ids = [item.doc_id for item in group if isinstance(item, Document)]
         stored = ingests.known_documents(work.conn, work.ingest.ingest_id, ids)
         for item in group:

@@ -1,0 +1,65 @@
+"""`--help` of every command: what it says is fixed, and it is instant."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests import support
+
+COMMANDS = [
+    "",
+    *("lock-config", "shadow-ingest", "ask", "evaluate", "compare", "doctor"),
+    *("locks", "locks list", "locks show", "locks diff", "locks activate", "locks archive", "locks log"),
+    *("runs", "runs list", "runs export", "corpus", "corpus python", "config", "config show"),
+    *("db", "db init", "db up", "db status", "db stop", "db down", "db reset"),
+]
+HEAVY = {"torch", "pandas", "psycopg", "numpy", "pydantic", "onnxruntime", "yaml", "httpx", "rich.progress"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str, snapshot: SnapshotAssertion, tmp_path: Path) -> None:
+    """The help of each command, at 100 columns without colours."""
+    done = support.bakeoff(*command.split(), "--help", env=support.environment(None, tmp_path), cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert snapshot == "\n".join(line.rstrip() for line in done.stdout.splitlines())
+
+
+def test_every_command_is_here() -> None:
+    """No command lacks its snapshot."""
+    from typer.main import get_command
+
+    from bakeoff.cli.main import app
+
+    found = {""}
+    for name, item in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group, as Typer makes it
+        found.add(name)
+        found |= {f"{name} {below}" for below in getattr(item, "commands", {})}
+    assert set(COMMANDS) == found
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    """No torch, pandas, database driver, NumPy or pydantic for a page of help."""
+    line = [sys.executable, "-X", "importtime", "-m", "bakeoff.cli.main", "--help"]
+    done = subprocess.run(
+        line, env=support.environment(None, tmp_path), cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    modules = {row.rsplit("|", 1)[-1].strip() for row in done.stderr.splitlines() if row.startswith("import time:")}
+    assert 50 < len(modules)
+    assert set() == HEAVY & modules
+    assert set() == {name for name in modules if name.startswith("bakeoff.adapters")}
+
+
+@pytest.mark.parametrize("group", ["", "locks", "db", "runs", "corpus", "config"])
+def test_group_without_command_shows_its_help(group: str, tmp_path: Path) -> None:
+    """A group alone says what it can do, and that is usage: exit code 2, and no second message."""
+    done = support.bakeoff(*group.split(), env=support.environment(None, tmp_path), cwd=tmp_path)
+    assert 2 == done.returncode
+    assert "Usage: " in done.stdout + done.stderr
+    assert "bakeoff: " not in done.stderr
+    assert os.linesep in done.stdout + done.stderr

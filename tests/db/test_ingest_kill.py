@@ -1,0 +1,208 @@
+"""Ingest and evaluation, killed as processes: the same command again gives what an undisturbed run gives."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.adapters import evaluations
+from bakeoff.config import Lock
+from tests import support
+from tests.support import bakeoff, command, environment, make_lock, one_object, run_ingest
+
+SETTINGS = support.parts(chunking={"size": 40, "overlap_ratio": 0.5, "jaccard_threshold": 0.7}, prefix={"policy": "A"})
+BUSY = "runs right now"
+DEAD_S = 15.0
+"""How long the server may take to notice that a client is gone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A corpus, its questions, and what undisturbed runs of it give."""
+
+    corpus: Path
+    questions: Path
+    table_sha256: str
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """One undisturbed ingest, in a process as the killed ones."""
+    folder = tmp_path_factory.mktemp("kill")
+    documents = support.topics(40, 6000)
+    corpus = support.write_jsonl(folder / "corpus.jsonl", documents)
+    questions = support.write_questions(folder / "questions.jsonl", support.quotes_of(documents, each=4))
+    with support.database(server_url, template, f"undisturbed_{template}") as url:
+        which = make_lock(url, SETTINGS)
+        began = time.monotonic()
+        done = bakeoff(*arguments(which, corpus), env=environment(url, folder / "home"), cwd=folder)
+        seconds = time.monotonic() - began
+        assert 0 == done.returncode, done.stderr
+        yield Case(corpus, questions, one_object(done.stdout)["table_sha256"], seconds)
+
+
+def arguments(which: Lock, corpus: Path) -> list[str]:
+    """The command that is killed, and given again."""
+    return ["shadow-ingest", str(corpus), "--lock", which.config_hash, "--json"]
+
+
+def begin(line: list[str], url: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a command that will be killed."""
+    return subprocess.Popen(
+        command(*line),
+        env=environment(url, folder / "home"),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill(process: subprocess.Popen[str], with_signal: signal.Signals = signal.SIGKILL) -> tuple[str, str]:
+    """Kill *process* and return what it said."""
+    process.send_signal(with_signal)
+    return process.communicate(timeout=60)
+
+
+def finish(line: list[str], url: str, folder: Path) -> dict[str, Any]:
+    """Give the command again at once, as a person would, and return its answer."""
+    done = bakeoff(*line, env=environment(url, folder / "home"), cwd=folder, timeout=120)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return one_object(done.stdout)
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> bool:
+    """Poll until *condition* holds; false where the process ended before."""
+    while process.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@pytest.mark.parametrize("where", ["read", "dedup", "embed", "store", "index"])
+def test_killed_in_each_stage(new_database: Callable[..., str], undisturbed: Case, tmp_path: Path, where: str) -> None:
+    """SIGKILL as soon as a stage is seen in the database; the same command at once makes the identical table."""
+    url = new_database()
+    which = make_lock(url, SETTINGS)
+    line = arguments(which, undisturbed.corpus)
+    process = begin(line, url, tmp_path)
+    order = ["read", "dedup", "embed", "store", "index", "done"]
+    assert wait_for(process, lambda: order.index(support.stage_of(url, which) or "read") >= order.index(where))
+    kill(process)
+    assert undisturbed.table_sha256 == finish(line, url, tmp_path)["table_sha256"]
+    assert undisturbed.table_sha256 == support.digest_of(url, which)
+
+
+def test_killed_at_random_points_again_and_again(
+    new_database: Callable[..., str], undisturbed: Case, tmp_path: Path
+) -> None:
+    """Ten kills spread over the run, several of them on one ingest: still the identical table."""
+    rng, kills = random.Random(11), 0
+    while kills < 10:
+        url = new_database()
+        which = make_lock(url, SETTINGS)
+        line = arguments(which, undisturbed.corpus)
+        for _ in range(5):
+            process = begin(line, url, tmp_path)
+            time.sleep(rng.uniform(0.3, 1.0) * undisturbed.seconds)
+            if process.poll() is None:
+                kills += 1
+            kill(process)
+        found = finish(line, url, tmp_path)
+        assert undisturbed.table_sha256 == found["table_sha256"] == support.digest_of(url, which)
+
+
+def test_interrupt_says_so_and_resumes(new_database: Callable[..., str], undisturbed: Case, tmp_path: Path) -> None:
+    """Ctrl-C at any point: exit code 130, one object, and the same command goes on."""
+    url = new_database()
+    which = make_lock(url, SETTINGS)
+    line = arguments(which, undisturbed.corpus)
+    for seen in ("read", "embed"):
+        process = begin(line, url, tmp_path)
+        stages = {seen, "store", "index"}
+        assert wait_for(process, lambda stages=stages: support.stage_of(url, which) in stages)  # type: ignore[misc]  # mypy can't infer it
+        out, err = kill(process, signal.SIGINT)
+        assert 130 == process.returncode, err
+        assert "Traceback" not in err
+        error = one_object(out)["error"]
+        assert ("interrupted", 130) == (error["kind"], error["exit_code"])
+    assert undisturbed.table_sha256 == finish(line, url, tmp_path)["table_sha256"]
+
+
+def test_lost_server_is_one_line_and_resumes(
+    new_database: Callable[..., str], undisturbed: Case, tmp_path: Path
+) -> None:
+    """A session that the server ends: exit code 5, a message without a traceback, and the same command goes on."""
+    url = new_database()
+    which = make_lock(url, SETTINGS)
+    line = arguments(which, undisturbed.corpus)
+    process = begin(line, url, tmp_path)
+    assert wait_for(process, lambda: support.stage_of(url, which) in {"embed", "store"})
+    support.rows(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'bakeoff' AND pid <> pg_backend_pid()",
+    )
+    out, err = process.communicate(timeout=60)
+    assert 5 == process.returncode, out + err
+    error = one_object(out)["error"]
+    assert ("database", 5) == (error["kind"], error["exit_code"])
+    assert "same command again" in error["hint"]
+    assert "\n" not in error["message"]
+    assert "Traceback" not in err
+    assert undisturbed.table_sha256 == finish(line, url, tmp_path)["table_sha256"]
+
+
+def test_two_commands_into_one_table(new_database: Callable[..., str], undisturbed: Case, tmp_path: Path) -> None:
+    """Two ingests of one lock at once: one does it, the other is refused with exit code 4 and touches nothing."""
+    url = new_database()
+    which = make_lock(url, SETTINGS)
+    line = arguments(which, undisturbed.corpus)
+    both = [begin(line, url, tmp_path), begin(line, url, tmp_path)]
+    said = [process.communicate(timeout=120) for process in both]
+    codes = [process.returncode for process in both]
+    assert 0 in codes, said
+    refused = one_object(said[codes.index(4)][0])["error"] if 4 in codes else None
+    assert refused is None or BUSY in refused["message"]
+    assert refused is not None
+    assert undisturbed.table_sha256 == support.digest_of(url, which)
+
+
+def test_killed_evaluation_is_continued(new_database: Callable[..., str], undisturbed: Case, tmp_path: Path) -> None:
+    """SIGKILL in the middle of an evaluation: the same command goes on with that run and gives the same cases."""
+    url = new_database()
+    which = make_lock(url, SETTINGS)
+    run_ingest(url, which, undisturbed.corpus)
+    line = ["evaluate", "--lock", "test", "--questions", str(undisturbed.questions), "--json"]
+    whole = finish([*line, "--fresh"], url, tmp_path)
+    total = whole["questions"]["used"]
+    process = begin(line, url, tmp_path)
+
+    def half() -> bool:
+        found = support.rows(
+            url, "SELECT count(*) FROM evaluation_cases JOIN evaluations USING (run_id) WHERE finished_at IS NULL"
+        )
+        return 5 < int(found[0][0]) < int(total)
+
+    assert wait_for(process, half)
+    kill(process)
+    with support.connector(url)() as conn:
+        (run,) = [item for item in evaluations.listing(conn) if item.finished_at is None]
+        before = evaluations.cases(conn, run.run_id)
+    assert 5 < len(before) < total
+    again = finish(line, url, tmp_path)
+    assert again["resumed"]
+    assert (run.run_id, whole["cases_sha256"]) == (again["run_id"], again["cases_sha256"])
+    with support.connector(url)() as conn:
+        assert before == evaluations.cases(conn, run.run_id)[: len(before)]
+    assert (tmp_path / "home" / "artifacts" / "evaluations" / f"{run.run_id}.json").samefile(again["artifact"])

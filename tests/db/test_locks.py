@@ -1,0 +1,260 @@
+"""Locks: made once, never changed, found by any of their names, activated and archived by the rules."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from bakeoff import config
+from bakeoff.adapters import locks
+from bakeoff.errors import BakeoffError, ConfigError, IntegrityError, NotFoundError, StateError
+from bakeoff.stages import lock as stage
+from tests import support
+from tests.support import NOW, make_lock, parts
+
+
+def finish_ingest(url: str, which: config.Lock) -> None:
+    """Pretend that *which* was ingested: the rules of activation look at the stage alone."""
+    with support.connector(url)() as conn:
+        conn.execute(
+            "INSERT INTO ingests (ingest_id, config_hash, corpus, stage, strict, lexical, started_at) "
+            "VALUES (%s, %s, 'x', 'done', false, 'gin', now())",
+            (which.config_hash, which.config_hash),
+        )
+
+
+def activate(url: str, which: config.Lock, reason: str = "") -> None:
+    """Activate *which*."""
+    with support.connector(url)() as conn:
+        stage.activate(conn, which, now=NOW, reason=reason)
+
+
+def archive(url: str, which: config.Lock, *, restore: bool = False) -> None:
+    """Archive *which*."""
+    with support.connector(url)() as conn:
+        stage.archive(conn, which, now=NOW, reason="", restore=restore)
+
+
+def find(url: str, ref: str) -> config.Lock:
+    """Find a lock."""
+    with support.connector(url)() as conn:
+        return locks.find(conn, ref)
+
+
+@pytest.mark.parametrize("table", ["locks", "lock_events"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET {}", "DELETE FROM {}", "TRUNCATE {} CASCADE", "TRUNCATE {}"])
+def test_database_refuses_changes(database_url: str, table: str, change: str) -> None:
+    """Not even the owner of the database changes a lock or the log by accident."""
+    which = make_lock(database_url)
+    finish_ingest(database_url, which)
+    activate(database_url, which)
+    column = "name = 'other'" if table == "locks" else "reason = 'other'"
+    with pytest.raises(psycopg.Error, match=r"its rows never change|foreign key"):
+        _execute(database_url, change.format(table, column))
+    assert [("test",)] == support.rows(database_url, "SELECT name FROM locks")
+    assert [("",)] == support.rows(database_url, "SELECT reason FROM lock_events")
+
+
+def _execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET search_path = bakeoff, public")
+        conn.execute(statement.encode())
+
+
+def test_equal_configuration_is_the_same_lock(database_url: str) -> None:
+    """Locking again, days later, under another name, returns the lock that exists."""
+    first = make_lock(database_url)
+    again = make_lock(database_url, name="other", now=NOW + timedelta(days=3))
+    assert first == again
+    assert [(1,)] == support.rows(database_url, "SELECT count(*) FROM locks")
+
+
+def test_versions_count_within_a_day(database_url: str) -> None:
+    """v1, v2, v3 on one day; the next day begins with v1."""
+    made = [make_lock(database_url, parts(seed=seed)) for seed in (1, 2, 3)]
+    later = make_lock(database_url, parts(seed=4), now=NOW + timedelta(days=1))
+    assert ["2026-01-02-v1", "2026-01-02-v2", "2026-01-02-v3"] == [item.chunk_version for item in made]
+    assert "2026-01-03-v1" == later.chunk_version
+    assert "document_chunks_20260102_030405_v2" == made[1].table_name
+
+
+def test_tenth_version_follows_the_ninth(database_url: str) -> None:
+    """Versions are counted as numbers, not as text."""
+    made = [make_lock(database_url, parts(seed=seed)) for seed in range(11)]
+    assert "2026-01-02-v11" == made[-1].chunk_version
+
+
+def test_stored_lock_comes_back_whole(database_url: str) -> None:
+    """What is found is what was stored, to the last field."""
+    made = make_lock(database_url, parts(prefix={"policy": "A"}, retrieval={"rrf_k": 33}))
+    assert made == find(database_url, made.config_hash)
+
+
+def test_concurrent_locking_gives_distinct_versions(database_url: str) -> None:
+    """Eight configurations locked at once get eight versions; the same one twice at once is one lock."""
+    made: list[config.Lock] = []
+    failed: list[BaseException] = []
+    start = threading.Barrier(10)
+
+    def one(seed: int) -> None:
+        try:
+            start.wait()
+            made.append(make_lock(database_url, parts(seed=seed)))
+        except BaseException as error:  # noqa: BLE001  # a thread's failure must reach the test
+            failed.append(error)
+
+    threads = [threading.Thread(target=one, args=(max(seed, 0),)) for seed in range(-2, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == failed
+    assert {f"2026-01-02-v{number}" for number in range(1, 9)} == {item.chunk_version for item in made}
+    assert 8 == len({item.config_hash for item in made})
+
+
+def test_find_by_every_name(database_url: str) -> None:
+    """Hash, its beginning, version, table and name all mean the lock."""
+    first, second = make_lock(database_url, name="one"), make_lock(database_url, parts(seed=8), name="two")
+    for which in (first, second):
+        for ref in (which.config_hash, which.config_hash[:6], which.chunk_version, which.table_name, which.name):
+            assert which == find(database_url, ref), ref
+
+
+def test_newest_lock_of_a_name_wins(database_url: str) -> None:
+    """A name that was given again means its newest lock."""
+    make_lock(database_url, name="same")
+    newest = make_lock(database_url, parts(seed=8), name="same", now=NOW + timedelta(hours=1))
+    assert newest == find(database_url, "same")
+
+
+@pytest.mark.parametrize("ref", ["nothing", "abc", "", "%", "____", "0" * 16, "2026-01-02-v9", "'; DROP TABLE locks"])
+def test_unknown_lock_is_named(database_url: str, ref: str) -> None:
+    """A reference that means nothing is refused with the command that lists what there is."""
+    make_lock(database_url)
+    with pytest.raises(NotFoundError, match="no lock") as caught:
+        find(database_url, ref)
+    assert "bakeoff locks list" in str(caught.value.hint)
+
+
+def test_ambiguous_beginning_lists_the_hashes(database_url: str) -> None:
+    """Two hashes that begin alike are both named, and nothing is guessed."""
+    which = make_lock(database_url)
+    other = which.config_hash[:12] + ("0000" if which.config_hash[12:] != "0000" else "1111")
+    twin = which.model_copy(
+        update={"config_hash": other, "chunk_version": "2026-01-02-v2", "table_name": which.table_name[:-1] + "2"}
+    )
+    with support.connector(database_url)() as conn:
+        locks.insert(conn, twin)
+    with pytest.raises(StateError, match=f"means 2 locks: .*{other}"):
+        find(database_url, which.config_hash[:8])
+    assert twin == find(database_url, other)
+
+
+def test_tampered_body_is_found(database_url: str) -> None:
+    """A superuser who switches the trigger off and edits a lock is found out at the next read."""
+    which = make_lock(database_url)
+    with psycopg.connect(database_url) as conn:
+        conn.execute("ALTER TABLE bakeoff.locks DISABLE TRIGGER locks_never_change")
+        conn.execute("UPDATE bakeoff.locks SET body = jsonb_set(body, '{config,seed}', '99')")
+    for ref in (which.config_hash, "test"):
+        with pytest.raises(IntegrityError, match=which.config_hash) as caught:
+            find(database_url, ref)
+        assert 4 == caught.value.exit_code
+
+
+def test_activation_needs_a_finished_ingest(database_url: str) -> None:
+    """A lock without a table can't go into production; the error says which command makes one."""
+    which = make_lock(database_url)
+    with pytest.raises(StateError, match="no finished ingest") as caught:
+        activate(database_url, which)
+    assert f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS" == caught.value.hint
+    with pytest.raises(NotFoundError, match="no lock is active"):
+        find(database_url, "active")
+
+
+def test_activation_log_says_who_and_when(database_url: str) -> None:
+    """The last activation is the lock in production; the log keeps what was before, with the reasons."""
+    first, second = make_lock(database_url), make_lock(database_url, parts(seed=8))
+    for which in (first, second):
+        finish_ingest(database_url, which)
+    activate(database_url, first, "first")
+    assert first == find(database_url, "active")
+    with pytest.raises(StateError, match="already active since 2026-01-02 03:04:05 UTC"):
+        activate(database_url, first)
+    activate(database_url, second, "better")
+    assert second == find(database_url, "production")
+    with support.connector(database_url)() as conn:
+        found = locks.events(conn)
+        states = {state.lock.config_hash: state.active for state in locks.listing(conn)}
+    expected = [("activated", first.config_hash, "first"), ("activated", second.config_hash, "better")]
+    assert expected == [(row["event"], row["config_hash"], row["reason"]) for row in found]
+    assert {first.config_hash: False, second.config_hash: True} == states
+
+
+def test_archive_rules(database_url: str) -> None:
+    """The active lock can't be archived, an archived one can't be activated, and each step is taken once."""
+    first, second = make_lock(database_url), make_lock(database_url, parts(seed=8))
+    for which in (first, second):
+        finish_ingest(database_url, which)
+    activate(database_url, first)
+    with pytest.raises(StateError, match="is the active lock"):
+        archive(database_url, first)
+    with pytest.raises(StateError, match="not archived"):
+        archive(database_url, second, restore=True)
+    archive(database_url, second)
+    with pytest.raises(StateError, match="already archived"):
+        archive(database_url, second)
+    with pytest.raises(StateError, match="is archived") as caught:
+        activate(database_url, second)
+    assert "--restore" in str(caught.value.hint)
+    archive(database_url, second, restore=True)
+    activate(database_url, second)
+    archive(database_url, first)
+    with support.connector(database_url)() as conn:
+        states = {state.lock.config_hash: (state.active, state.archived) for state in locks.listing(conn)}
+    assert {first.config_hash: (False, True), second.config_hash: (True, False)} == states
+
+
+def test_archived_lock_is_not_ingested(database_url: str, tmp_path: Path) -> None:
+    """An archived lock gets no table; the hint can be typed as it stands."""
+    which = make_lock(database_url)
+    archive(database_url, which)
+    corpus = support.write_jsonl(tmp_path / "c.jsonl", support.topics(2))
+    with pytest.raises(StateError, match="is archived") as caught:
+        support.run_ingest(database_url, which, corpus)
+    assert f"bakeoff locks archive --restore {which.config_hash}" == caught.value.hint
+
+
+WRONG: list[tuple[dict[str, Any], type[BakeoffError], str]] = [
+    (
+        parts(embedder={**support.STATIC, "max_tokens": 64}, chunking={"size": 80}),
+        ConfigError,
+        "a window of 80 tokens .* but wordllama reads 64: the rest would be silently cut off",
+    ),
+    (
+        parts(embedder={"backend": "onnx"}, chunking={"size": 600}),
+        ConfigError,
+        "a window of 600 tokens .* reads 256.*use smaller chunks",
+    ),
+    (
+        parts(embedder={"backend": "onnx"}, chunking={"size": 450}),
+        ConfigError,
+        r"set embedder.max_tokens to at least 452 \(the model has 512 positions\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "message"), WRONG)
+def test_window_that_would_be_cut_off_is_refused(
+    database_url: str, given: dict[str, Any], kind: type[BakeoffError], message: str
+) -> None:
+    """A window longer than the embedder reads is refused with the numbers, and no lock is left."""
+    with pytest.raises(kind, match=message):
+        make_lock(database_url, given)
+    assert [(0,)] == support.rows(database_url, "SELECT count(*) FROM locks")
