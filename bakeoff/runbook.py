@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bakeoff.config import Lock
 
-
 _RESUMES = "\n   Interrupted? The same command continues. Rejected documents are listed with their reasons."
 
 

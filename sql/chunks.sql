@@ -35,33 +35,6 @@ CREATE TABLE {aliases} (
     PRIMARY KEY (chunk_id, doc_id, span_start, span_end)
 );
 
--- name: create_stage
--- Where COPY puts chunks before their vectors are looked up; gone at the end of the transaction.
-CREATE TEMPORARY TABLE chunk_stage (
-    chunk_id text, ordinal integer, doc_id text, span_start integer, span_end integer, token_count integer,
-    embedding_token_count integer, ingest_run_id text, fp text, prefix text, text text, lexical_text text,
-    text_sha256 bytea
-) ON COMMIT DROP;
-
--- name: store_in_stage
--- Do not spend time on compressing what lives for one transaction.
-ALTER TABLE chunk_stage ALTER COLUMN text SET STORAGE EXTERNAL, ALTER COLUMN lexical_text SET STORAGE EXTERNAL;
-
--- name: copy_stage
--- Fill the stage.
-COPY chunk_stage FROM STDIN (FORMAT binary);
-
--- name: store
--- Move the staged chunks whose vectors are known into the chunk table, in their order.
-INSERT INTO {table} (chunk_id, ordinal, doc_id, span_start, span_end, token_count, embedding_token_count,
-                     ingest_run_id, fp, prefix, text, lexical_text, embedding)
-SELECT staged.chunk_id, staged.ordinal, staged.doc_id, staged.span_start, staged.span_end, staged.token_count,
-       staged.embedding_token_count, staged.ingest_run_id, staged.fp, staged.prefix, staged.text, staged.lexical_text,
-       known.embedding
-FROM chunk_stage AS staged
-JOIN embeddings AS known ON known.embedder_id = %(embedder_id)s AND known.text_sha256 = staged.text_sha256
-ORDER BY staged.ordinal;
-
 -- name: count
 -- How many chunks the table holds.
 SELECT count(*) FROM {table};

@@ -13,7 +13,7 @@ SELECT chunk_id, doc_id, span_start AS start, span_end AS "end" FROM (
     LIMIT %(lexical_candidates)s
 ) AS best ORDER BY distance, chunk_id;
 
--- name: lexical_gin
+-- name: lexical_lists
 -- Every candidate of the lexical leg of the inverted lists, without texts.
 SELECT chunk_id, doc_id, span_start AS start, span_end AS "end" FROM (
     SELECT ordinal, sum(times * weight) AS bm25 FROM (

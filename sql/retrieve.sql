@@ -30,7 +30,7 @@ FROM (
 ) AS fused JOIN {table} AS chunk USING (ordinal)
 ORDER BY rank;
 
--- name: hybrid_gin
+-- name: hybrid_lists
 -- Both legs, BM25 from the inverted lists, fused by reciprocal rank: the snapshot.
 WITH dense AS MATERIALIZED (
     SELECT ordinal, chunk_id, row_number() OVER (ORDER BY distance, chunk_id) AS rank
@@ -99,7 +99,7 @@ FROM (
 ) AS fused JOIN {table} USING (ordinal)
 ORDER BY rank;
 
--- name: lexical_gin
+-- name: lexical_lists
 -- The lexical leg of the inverted lists alone.
 WITH postings AS (
     SELECT times, unnest(ordinals) AS ordinal, unnest(weights) AS weight

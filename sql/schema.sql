@@ -48,7 +48,7 @@ CREATE TABLE ingests (
     corpus        text NOT NULL,
     stage         text NOT NULL CHECK (stage IN ('read', 'dedup', 'embed', 'store', 'index', 'done')),
     strict        boolean NOT NULL,
-    lexical       text NOT NULL CHECK (lexical IN ('pg_textsearch', 'gin')),
+    lexical       text NOT NULL CHECK (lexical IN ('pg_textsearch', 'lists')),
     started_at    timestamptz NOT NULL,
     finished_at   timestamptz,
     corpus_sha256 text,

@@ -11,9 +11,9 @@ insert then stores 25,000 chunks/s where PostgreSQL's defaults store 17,600, and
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -34,31 +34,9 @@ BYTES_INSIDE = 6000
 MEMORY_KB = (65_536, 1_048_576)
 """Bounds of maintenance_work_mem for an index build."""
 POLL_SECONDS = 0.25
-STAGE_TYPES = (
-    "text", "int4", "text", "int4", "int4", "int4", "int4", "text", "text", "text", "text", "text", "bytea",
-)  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total), in the units of the server's own report; total 0 means not known yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class StagedChunk:
-    """One chunk on its way into the table; `text_sha256` is the digest of the text that was embedded."""
-
-    chunk_id: str
-    ordinal: int
-    doc_id: str
-    span_start: int
-    span_end: int
-    token_count: int
-    embedding_token_count: int
-    ingest_run_id: str
-    fp: str
-    prefix: str
-    text: str
-    lexical_text: str
-    text_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,34 +103,6 @@ def drop(conn: Connection, lock: Lock) -> None:
         conn.execute(queries.get("chunks.drop_table").format(table=sql.Identifier(table)))
 
 
-def stage(conn: Connection, staged: Iterable[StagedChunk]) -> int:
-    """COPY *staged* into a table that lives until the transaction ends; return how many. Needs an open transaction."""
-    conn.execute(queries.get("chunks.create_stage"))
-    conn.execute(queries.get("chunks.store_in_stage"))
-    done = 0
-    with conn.cursor() as cursor, cursor.copy(queries.get("chunks.copy_stage")) as copy:
-        copy.set_types(STAGE_TYPES)
-        for chunk in staged:
-            copy.write_row(astuple(chunk))
-            done += 1
-    return done
-
-
-def store(conn: Connection, lock: Lock, *, embedder_id: int, staged: int) -> int:
-    """Move the *staged* chunks into the chunk table with the vectors known for *embedder_id*; return how many.
-
-    Raises StateError where a chunk's vector is missing.
-    """
-    statement = queries.get("chunks.store").format(table=sql.Identifier(lock.table_name))
-    stored = conn.execute(statement, {"embedder_id": embedder_id}).rowcount
-    if stored != staged:
-        raise StateError(
-            f"{staged - stored} of {staged} chunks have no vector in the cache of embeddings",
-            hint="run the ingest again: it embeds what is missing",
-        )
-    return stored
-
-
 def build_indexes(
     conn: Connection,
     lock: Lock,
@@ -179,7 +129,7 @@ def build_indexes(
 def vacuum(conn: Connection, lock: Lock, lexical: Lexical) -> None:
     """VACUUM ANALYZE what was just written. Needs an autocommit connection."""
     name = names(lock)
-    for table in (name.table, name.aliases, *([name.lexemes] if lexical == "gin" else [])):
+    for table in (name.table, name.aliases, *([name.lexemes] if lexical == "lists" else [])):
         conn.execute(queries.get("chunks.vacuum").format(table=sql.Identifier(table)))
 
 

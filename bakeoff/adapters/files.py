@@ -54,7 +54,7 @@ def read_text(path: Path, *, what: str) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start})", hint="save it as UTF-8") from error
     except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
+        raise InputError(f"can't read {path}: {error.strerror}", hint="check the path and its rights") from error
 
 
 def read_yaml(path: Path, *, what: str) -> Any:

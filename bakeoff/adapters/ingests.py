@@ -37,7 +37,7 @@ class Ingest:
     corpus: str
     stage: Stage
     strict: bool
-    lexical: Literal["pg_textsearch", "gin"]
+    lexical: Literal["pg_textsearch", "lists"]
     started_at: datetime
     finished_at: datetime | None
     corpus_sha256: str | None

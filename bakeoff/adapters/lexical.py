@@ -14,8 +14,8 @@ What a tsvector can't count, neither backend counts: a lexeme's 256th and later 
 (at k1 1.2 and mean length its weight is then less than 0.5 % too small), and a chunk of more than 16,383 words is
 refused, since later words would lose their counts altogether.
 
-`gin` names the backend for servers without pg_textsearch. Its index is an inverted list for each lexeme, in a table of
-its own: reading term counts out of the tsvectors that a GIN index finds took a hundred times as long at 50,000 chunks.
+`lists` is the backend for servers without pg_textsearch: an inverted list for each lexeme, in a table of its own.
+Reading term counts out of the tsvectors that a GIN index finds took a hundred times as long at 50,000 chunks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bakeoff.adapters.postgres import Capabilities, Connection
 from bakeoff.config import IndexConfig, LexicalChoice
 from bakeoff.errors import StateError
 
-Lexical = Literal["pg_textsearch", "gin"]
+Lexical = Literal["pg_textsearch", "lists"]
 EXACT_LENGTHS = 40
 _LENGTH_OFFSET = 24
 _LENGTH_BITS = 4
@@ -37,15 +37,15 @@ _LENGTH_BITS = 4
 
 def resolve_lexical(choice: LexicalChoice, capabilities: Capabilities) -> Lexical:
     """Return the backend for *choice* on this server. Raises StateError where a strict choice is not to be had."""
-    if choice == "gin":
-        return "gin"
+    if choice == "lists":
+        return "lists"
     if capabilities.has_textsearch:
         return "pg_textsearch"
     if choice == "bm25":
-        return "gin"
+        return "lists"
     raise StateError(
         "the lock asks for pg_textsearch, but this server does not offer it",
-        hint="install it and preload it, or lock index.lexical: bm25 (the best that a server has) or gin",
+        hint="install it and preload it, or lock index.lexical: bm25 (the best that a server has) or lists",
     )
 
 

@@ -44,7 +44,7 @@ def _assign(data: dict[str, Any], parts: list[str], value: Any, key: str) -> Non
         if below is None:
             below = data[part] = {}
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {key}: {part} is not a section")
+            raise ConfigError(f"--set {key}: {part} is not a section", hint="configs/baseline.yaml shows every key")
         data = below
     data[parts[-1]] = value
 

@@ -42,7 +42,8 @@ class Finding:
 
 def _machine(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    free = shutil.disk_usage(settings.values.home.resolve().parent).free
+    home = settings.values.home.resolve()
+    free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
     level: Level = "ok" if free >= _LEAST_FREE_BYTES else "warn"
     yield Finding("disk", level, f"{free / 1e9:.1f} GB free", "" if level == "ok" else "make room before an ingest")
     for backend, modules in _BACKENDS.items():
@@ -121,7 +122,8 @@ def _retrieval(conn: Connection, name: str, state: locks.LockState) -> Finding:
     """Plan a retrieval as it is served: table and both indexes must be there and used."""
     ingest = ingests.finished(conn, state.lock)
     try:
-        check = retriever.plan_check(conn, state.lock, ingest.lexical)
+        with postgres.translated():
+            check = retriever.plan_check(conn, state.lock, ingest.lexical)
     except BakeoffError as error:
         return Finding(f"retrieval {name}", "fail", str(error), error.hint or "")
     if check.ok:

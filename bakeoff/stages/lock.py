@@ -29,7 +29,11 @@ def _check(config: PipelineConfig, embedder: embedders.Embedder, source: str) ->
         special=embedder.tokenizer.special_tokens,
     )
     if problems:
-        raise ConfigError(f"{source} can't be locked: {problems[0]}", problems=tuple(problems))
+        raise ConfigError(
+            f"{source} can't be locked: {problems[0]}",
+            problems=tuple(problems),
+            hint="change the sizes that the message names",
+        )
 
 
 def run(conn: Connection, config: PipelineConfig, *, name: str, source: str, now: datetime, cache_dir: Path) -> Locked:

@@ -13,4 +13,4 @@ say bakeoff shadow-ingest --lock candidate python
 say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl
 say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl
 say bakeoff compare baseline candidate
-say bakeoff ask "A list I defined in the class body is shared by all objects. Why?" --lock candidate
+say bakeoff ask "How much memory does range(10**9) need compared to a list?" --lock candidate

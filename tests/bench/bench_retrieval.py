@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
 import json
 import os
 import platform
@@ -32,13 +31,12 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from pgvector import Vector
-from pgvector.psycopg import register_vector
 
 from bakeoff import config
 from bakeoff.adapters import chunks, embedded, migrations, postgres
 from bakeoff.adapters.lexical import Lexical
 from bakeoff.adapters.retriever import Retriever, exact_neighbours, open_retriever
+from tests import tables
 
 DIMENSION, SEED, BAR_MS = 384, 7, 15.0
 RESULT = Path("artifacts/bench/retrieval.json")
@@ -135,37 +133,10 @@ def make_lock(**retrieval: float) -> config.Lock:
 
 def fill(conn: postgres.Connection, data: Data) -> dict[str, float]:
     """Store and index *data* under the lock; return seconds by step."""
-    lock, took = make_lock(), {}
-    register_vector(conn)
-    digests = [hashlib.sha256(text.encode()) for text in data.texts]
-    known = {digest.digest(): vector for digest, vector in zip(digests, data.vectors, strict=True)}
-    with conn.transaction(), conn.cursor() as cursor:
-        row = cursor.execute(
-            "INSERT INTO embedders (fingerprint, identity) VALUES (%s, '{}') RETURNING embedder_id", ("0" * 64,)
-        ).fetchone()
-        embedder = 0 if row is None else int(row[0])
-        with cursor.copy("COPY embeddings FROM STDIN (FORMAT binary)") as copy:
-            copy.set_types(["int2", "bytea", "vector"])
-            for key, vector in known.items():
-                copy.write_row((embedder, key, Vector(vector)))
-    conn.execute("ANALYZE embeddings")
-    staged = [
-        chunks.StagedChunk(
-            hashlib.sha1(f"{n}".encode(), usedforsecurity=False).hexdigest(), n, f"doc-{n // 20:06d}", n % 20 * 2000,
-            n % 20 * 2000 + len(text.encode()), 300, 302, "bench", digest.hexdigest()[:16], "", text, text,
-            digest.digest(),
-        )
-        for n, (text, digest) in enumerate(zip(data.texts, digests, strict=True))
-    ]  # fmt: skip
-    with conn.transaction():
-        chunks.create(conn, lock)
-        started = time.perf_counter()
-        count = chunks.stage(conn, staged)
-        took["copy_to_stage"] = time.perf_counter() - started
-        started = time.perf_counter()
-        chunks.store(conn, lock, embedder_id=embedder, staged=count)
-        took["look_up_and_insert"] = time.perf_counter() - started
-    backends: tuple[Lexical, ...] = ("pg_textsearch", "gin") if _has_textsearch(conn) else ("gin",)
+    lock = make_lock()
+    chunks.create(conn, lock)
+    took = tables.fill(conn, lock, data.texts, data.vectors)
+    backends: tuple[Lexical, ...] = ("pg_textsearch", "lists") if _has_textsearch(conn) else ("lists",)
     for backend in backends:
         started = time.perf_counter()
         chunks.build_indexes(conn, lock, backend)
@@ -206,10 +177,10 @@ def ours(url: str, data: Data) -> list[dict[str, Any]]:
     rows = []
     kinds = {"hybrid": {}, "dense": {"lexical_weight": 0.0}, "lexical": {"dense_weight": 0.0}}
     with postgres.open_url(url, autocommit=True) as conn:
-        backends: tuple[Lexical, ...] = ("pg_textsearch", "gin") if _has_textsearch(conn) else ("gin",)
+        backends: tuple[Lexical, ...] = ("pg_textsearch", "lists") if _has_textsearch(conn) else ("lists",)
         for backend in backends:
             for kind, weights in kinds.items():
-                if (kind, backend) != ("dense", "gin") or len(backends) == 1:
+                if (kind, backend) != ("dense", "lists") or len(backends) == 1:
                     retriever = open_retriever(conn, make_lock(**weights), backend)
                     rows.append(row_of(f"{kind} {backend}", timed(search_of(retriever, data), len(data.questions))))
     return [*rows, *(two_workers(url, data, backend) for backend in backends)]
@@ -232,7 +203,7 @@ def recall(url: str, data: Data) -> float:
     shares = []
     with postgres.open_url(url, autocommit=True) as conn:
         lock = make_lock(lexical_weight=0.0)
-        retriever = open_retriever(conn, lock, "gin")
+        retriever = open_retriever(conn, lock, "lists")
         for number in range(min(100, len(data.questions))):
             vector = data.question_vectors[number]
             exact = set(exact_neighbours(conn, lock, vector, limit=40))

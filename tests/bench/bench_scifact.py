@@ -15,7 +15,7 @@ from typing import Any
 from tests.bench import common
 
 BREADTH = {"dense_candidates": 100, "lexical_candidates": 100, "snapshot": 60, "hnsw_ef_search": 200}
-LEGS = (("lexical", "bm25"), ("lexical", "gin"), ("dense", "bm25"), ("hybrid", "bm25"), ("hybrid", "gin"))
+LEGS = (("lexical", "bm25"), ("lexical", "lists"), ("dense", "bm25"), ("hybrid", "bm25"), ("hybrid", "lists"))
 PUBLISHED = {"lexical": 0.679, "dense": 0.645}
 
 
@@ -48,10 +48,10 @@ def main() -> None:
     with common.bench() as bench:
         for leg, lexical in (
             ("lexical", "bm25"),
-            ("lexical", "gin"),
+            ("lexical", "lists"),
             ("dense", "bm25"),
             ("hybrid", "bm25"),
-            ("hybrid", "gin"),
+            ("hybrid", "lists"),
         ):
             lock = bench.lock(f"{leg}-{lexical}", configuration(leg, lexical))
             done = bench.ingest(lock, f"beir:{folder}").ingest

@@ -61,7 +61,7 @@ USAGE: list[tuple[list[str], int, str, str]] = [
     (["lock-config", "."], 2, "input", "can't read ."),
     (["lock-config", "a.yaml", "--set", "chunking"], 2, "usage", "expected key=value"),
     (["lock-config", "a.yaml", "--set", "seed=["], 2, "usage", "--set"),
-    (["lock-config", "a.yaml", "--set", "chunking.size.x=1"], 2, "config", "1 problem in a.yaml"),
+    (["lock-config", "a.yaml", "--set", "chunking.size.x=1"], 2, "config", "size is not a section"),
     (["lock-config", "a.yaml", "--set", "retrieval.typo=1"], 2, "config", "1 problem in a.yaml"),
     (["lock-config", "a.yaml", "--max-tokens", "50", "--chunk-size", "60"], 2, "config", "reads 50"),
     (["lock-config", "a.yaml", "--backend", "nonsense"], 2, "config", "1 problem"),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bakeoff import config
 from bakeoff.adapters import chunks, lexical
 from bakeoff.adapters.postgres import Connection
+from tests import tables
 
 DIMENSION = 32
 _VERSIONS = count(1)
@@ -42,15 +43,9 @@ def embed() -> Callable[[Sequence[str]], Vectors]:
 
 
 @pytest.fixture
-def stage_of() -> Callable[[int, str], chunks.StagedChunk]:
-    """Makes a staged chunk of an ordinal and a text."""
-    return staged_chunk
-
-
-@pytest.fixture
-def put() -> Callable[..., None]:
+def put() -> Callable[..., object]:
     """Stores texts in a chunk table that exists."""
-    return lambda conn, lock, texts: store(conn, lock, texts, vectors_of(texts))
+    return lambda conn, lock, texts: tables.fill(conn, lock, texts, vectors_of(texts))
 
 
 @pytest.fixture
@@ -72,7 +67,7 @@ def make_lock() -> Callable[..., config.Lock]:
                 name="hashed-words",
                 backend="static",
                 precision="fp32",
-                weights_sha256="0" * 64,
+                weights_sha256=f"{number:064x}",
                 dimension=dimension,
                 max_tokens=512,
                 positions=None,
@@ -92,49 +87,12 @@ def fill(conn: Connection) -> Callable[..., None]:
         texts: Sequence[str],
         vectors: Vectors | None = None,
         *,
-        backends: Sequence[lexical.Lexical] = ("pg_textsearch", "gin"),
+        backends: Sequence[lexical.Lexical] = ("pg_textsearch", "lists"),
     ) -> None:
         chunks.create(conn, lock)
-        store(conn, lock, texts, vectors_of(texts, lock.embedder.dimension) if vectors is None else vectors)
+        made = vectors_of(texts, lock.embedder.dimension) if vectors is None else vectors
+        tables.fill(conn, lock, texts, made)
         for backend in backends:
             chunks.build_indexes(conn, lock, backend)
 
     return go
-
-
-def store(conn: Connection, lock: config.Lock, texts: Sequence[str], vectors: Vectors) -> None:
-    """Put *texts* through stage and cache into the chunk table."""
-    staged = [staged_chunk(ordinal, text) for ordinal, text in enumerate(texts)]
-    row = conn.execute(EMBEDDER, {"f": lock.config_hash * 4}).fetchone()
-    assert row is not None
-    known = {chunk.text_sha256: vector for chunk, vector in zip(staged, vectors, strict=True)}
-    with conn.cursor() as cursor:
-        cursor.executemany(EMBEDDING, [(row[0], key, str(vector.tolist())) for key, vector in known.items()])
-    chunks.stage(conn, staged)
-    chunks.store(conn, lock, embedder_id=row[0], staged=len(staged))
-    conn.execute("DROP TABLE chunk_stage")
-
-
-EMBEDDER = "INSERT INTO embedders (fingerprint, identity) VALUES (%(f)s, '{}') RETURNING embedder_id"
-EMBEDDING = "INSERT INTO embeddings (embedder_id, text_sha256, embedding) VALUES (%s, %s, %s)"
-
-
-def staged_chunk(ordinal: int, text: str) -> chunks.StagedChunk:
-    """A chunk whose id depends on its ordinal alone."""
-    digest = hashlib.sha256(text.encode())
-    words = len(text.split())
-    return chunks.StagedChunk(
-        chunk_id=hashlib.sha1(f"{ordinal}".encode(), usedforsecurity=False).hexdigest(),
-        ordinal=ordinal,
-        doc_id=f"doc-{ordinal // 10:05d}",
-        span_start=ordinal % 10 * 1000,
-        span_end=ordinal % 10 * 1000 + len(text.encode()) + 1,
-        token_count=words,
-        embedding_token_count=words + 2,
-        ingest_run_id="run",
-        fp=digest.hexdigest()[:16],
-        prefix="",
-        text=text,
-        lexical_text=text,
-        text_sha256=digest.digest(),
-    )

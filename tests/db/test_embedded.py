@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,14 +198,16 @@ def test_watcher_ends_a_server_whose_folder_is_gone(home: Path) -> None:
     conn.close()
 
 
-def test_restart_leaves_one_watcher(home: Path) -> None:
-    """A watcher goes with the server that it was started for: stop and start again does not gather them."""
-    for _ in range(3):
-        started_elsewhere(home, idle_minutes=0.05).communicate(timeout=60)
-        embedded.stop(home)
-    out, _ = started_elsewhere(home, idle_minutes=0.05).communicate(timeout=60)
-    with psycopg.connect(out.strip()):
-        assert until(lambda: 1 == len(watchers(home)))
+def test_watcher_goes_with_its_server(home: Path) -> None:
+    """A watcher is for the server it was started for: stop and start again does not gather them."""
+    embedded.ensure(home)
+    pid = embedded.running(home)
+    assert pid is not None
+    thread = threading.Thread(target=embedded.watch, args=(home, 30.0, pid + 1), kwargs={"poll_s": 0.1}, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert pid == embedded.running(home)
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

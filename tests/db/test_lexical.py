@@ -22,7 +22,7 @@ from bakeoff.config import Lock
 from bakeoff.errors import StateError
 
 SCIFACT = Path(__file__).resolve().parents[3] / "shared" / "data" / "scifact"
-BACKENDS: tuple[lexical.Lexical, ...] = ("pg_textsearch", "gin")
+BACKENDS: tuple[lexical.Lexical, ...] = ("pg_textsearch", "lists")
 K1, B = 1.2, 0.75
 LEXICAL_ONLY = {"dense_weight": 0.0, "snapshot": 60}
 QUESTIONS = (
@@ -37,8 +37,8 @@ QUESTIONS = (
 
 
 def offered(conn: Connection) -> Sequence[lexical.Lexical]:
-    """The backends of this server; gin works everywhere."""
-    return BACKENDS if postgres.capabilities(conn).has_textsearch else ("gin",)
+    """The backends of this server; lists works everywhere."""
+    return BACKENDS if postgres.capabilities(conn).has_textsearch else ("lists",)
 
 
 def windows(words: int = 120) -> list[str]:
@@ -121,13 +121,13 @@ def test_scores_are_a_public_librarys_up_to_length_rounding(conn: Connection, ma
     """bm25s (method lucene) on the same tokens: times k1 + 1, scores differ by the rounded lengths alone, under 6 %."""
     texts = windows()
     lock = make_lock(retrieval=LEXICAL_ONLY)
-    fill(lock, texts, backends=["gin"])
+    fill(lock, texts, backends=["lists"])
     tokens = [list(document.elements()) for document in lexemes(conn, texts)]
     library = bm25s.BM25(method="lucene", k1=K1, b=B)
     library.index(tokens, show_progress=False)
     for question, terms in zip(QUESTIONS, lexemes(conn, QUESTIONS), strict=True):
         theirs = library.get_scores(list(terms.elements())) * (K1 + 1)
-        ours = found(conn, lock, "gin", question)
+        ours = found(conn, lock, "lists", question)
         assert {ordinal: theirs[ordinal] for ordinal in ours} == pytest.approx(ours, rel=0.06)
         top = set(np.argsort(-theirs, kind="stable")[:10].tolist()) & {o for o in range(len(texts)) if theirs[o] > 0}
         assert len(top) - 2 <= len(top & set(list(ours)[:10]))
@@ -227,8 +227,8 @@ def test_terms_of_long_chunks_are_counted(conn: Connection, make_lock: MakeLock,
 
 def test_a_chunk_with_more_words_than_positions_is_refused(make_lock: MakeLock, fill: Fill) -> None:
     """A chunk of 17,000 words, whose last would be miscounted, is named and refused."""
-    with pytest.raises(StateError, match=r"of document doc-00000 has more than 16,383 words") as caught:
-        fill(make_lock(), ["few words", " ".join(f"w{number}" for number in range(17000))], backends=["gin"])
+    with pytest.raises(StateError, match=r"of document doc-000000 has more than 16,383 words") as caught:
+        fill(make_lock(), ["few words", " ".join(f"w{number}" for number in range(17000))], backends=["lists"])
     assert caught.value.hint == "lock a smaller chunking.size"
 
 
@@ -237,13 +237,13 @@ def _capabilities(*, textsearch: str | None, preloaded: str) -> Capabilities:
 
 
 def test_the_best_backend_is_chosen_or_a_strict_choice_refused() -> None:
-    """`bm25` takes pg_textsearch where it can run, else gin; a strict choice is taken or refused with a hint."""
+    """`bm25` takes pg_textsearch where it can run, else lists; a strict choice is taken or refused with a hint."""
     able = _capabilities(textsearch="1.0.0", preloaded="pg_textsearch")
     unable = _capabilities(textsearch="1.0.0", preloaded="")
     assert lexical.resolve_lexical("bm25", able) == "pg_textsearch"
     assert lexical.resolve_lexical("pg_textsearch", able) == "pg_textsearch"
-    assert lexical.resolve_lexical("gin", able) == "gin"
-    assert lexical.resolve_lexical("bm25", unable) == "gin"
+    assert lexical.resolve_lexical("lists", able) == "lists"
+    assert lexical.resolve_lexical("bm25", unable) == "lists"
     with pytest.raises(StateError, match="does not offer it") as caught:
         lexical.resolve_lexical("pg_textsearch", unable)
     assert re.search("preload it", caught.value.hint or "")

@@ -23,7 +23,7 @@ def finish_ingest(url: str, which: config.Lock) -> None:
     with support.connector(url)() as conn:
         conn.execute(
             "INSERT INTO ingests (ingest_id, config_hash, corpus, stage, strict, lexical, started_at) "
-            "VALUES (%s, %s, 'x', 'done', false, 'gin', now())",
+            "VALUES (%s, %s, 'x', 'done', false, 'lists', now())",
             (which.config_hash, which.config_hash),
         )
 

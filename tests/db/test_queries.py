@@ -17,7 +17,7 @@ from bakeoff.adapters.postgres import Connection
 
 TOPICS = sorted(path.stem for path in queries.folder().glob("*.sql") if path.stem != "schema")
 EVERY = [f"{topic}.{name}" for topic in TOPICS for name in queries.load(topic)]
-SPELLED_OTHERWISE = ("_pg_textsearch", "_gin")  # the backend's name is put behind the query's
+SPELLED_OTHERWISE = ("_pg_textsearch", "_lists")  # the backend's name is put behind the query's
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def identifiers(
         tables.run(conn, name)
     tables.run(conn, "make_pending", {"embedder_id": 1})
     conn.execute(queries.get("ingest.make_arriving"))
-    conn.execute(queries.get("chunks.create_stage"))
+    conn.execute(queries.get("ingest.make_sketched"))
     return {
         **tables.names(),
         "lexemes": sql.Identifier(lexical.lists_name(lock.table_name)),

@@ -33,8 +33,8 @@ QUESTIONS = (
 
 
 def offered(conn: Connection) -> Sequence[lexical.Lexical]:
-    """The backends of this server; gin works everywhere."""
-    return ("pg_textsearch", "gin") if postgres.capabilities(conn).has_textsearch else ("gin",)
+    """The backends of this server; lists works everywhere."""
+    return ("pg_textsearch", "lists") if postgres.capabilities(conn).has_textsearch else ("lists",)
 
 
 def test_the_snapshot_is_the_fusion_of_both_legs(
@@ -120,8 +120,8 @@ def test_the_vector_index_finds_the_nearest(
 ) -> None:
     """Recall at 40 against the exact scan is at least 0.95 over the questions."""
     lock = make_lock(index=parts, retrieval={"lexical_weight": 0.0, "ivfflat_probes": 8})
-    fill(lock, TEXTS, backends=["gin"])
-    retriever = open_retriever(conn, lock, "gin")
+    fill(lock, TEXTS, backends=["lists"])
+    retriever = open_retriever(conn, lock, "lists")
     shares = []
     for vector in embed([*QUESTIONS, *(text[:80] for text in TEXTS[::20])]):
         exact = exact_neighbours(conn, lock, vector, limit=40)
@@ -132,9 +132,9 @@ def test_the_vector_index_finds_the_nearest(
 def test_exact_neighbours_are_those_of_numpy(conn: Connection, make_lock: MakeLock, fill: Fill, embed: Embed) -> None:
     """The exact scan orders all chunks by cosine similarity, whatever indexes there are."""
     lock = make_lock()
-    fill(lock, TEXTS[:50], backends=["gin"])
+    fill(lock, TEXTS[:50], backends=["lists"])
     vector, table = embed(QUESTIONS)[0], embed(TEXTS[:50])
-    open_retriever(conn, lock, "gin")
+    open_retriever(conn, lock, "lists")
     rows = dict(conn.execute(f"SELECT chunk_id, ordinal FROM {lock.table_name}").fetchall())  # noqa: S608  # the lock's own name
     scores = [float(table[rows[chunk]] @ vector) for chunk in exact_neighbours(conn, lock, vector, limit=50)]
     assert sorted((table @ vector).tolist(), reverse=True) == pytest.approx(scores, abs=1e-6)
@@ -143,9 +143,9 @@ def test_exact_neighbours_are_those_of_numpy(conn: Connection, make_lock: MakeLo
 def test_a_switched_off_leg_needs_no_index(conn: Connection, make_lock: MakeLock, fill: Fill, embed: Embed) -> None:
     """With a weight of 0 the leg is not run: no index of its kind is asked for, and its ranks are None."""
     lock = make_lock(retrieval={"lexical_weight": 0.0})
-    fill(lock, TEXTS[:20], backends=["gin"])
+    fill(lock, TEXTS[:20], backends=["lists"])
     conn.execute(f"DROP TABLE {lock.table_name}_lexemes")
-    hits = open_retriever(conn, lock, "gin").search("exception", embed(["exception"])[0])
+    hits = open_retriever(conn, lock, "lists").search("exception", embed(["exception"])[0])
     assert {None} == {hit.lexical_rank for hit in hits}
     assert 20 == len(hits)
 
@@ -153,17 +153,17 @@ def test_a_switched_off_leg_needs_no_index(conn: Connection, make_lock: MakeLock
 def test_a_missing_index_is_refused_by_name(conn: Connection, make_lock: MakeLock, fill: Fill) -> None:
     """Retrieval that would scan the whole table is refused when it is opened, not slow later."""
     lock = make_lock()
-    fill(lock, TEXTS[:20], backends=["gin"])
+    fill(lock, TEXTS[:20], backends=["lists"])
     conn.execute(f"DROP INDEX {lock.table_name}_dense")
     with pytest.raises(StateError, match=f"retrieval from {lock.table_name} would not use its vector index"):
-        open_retriever(conn, lock, "gin")
+        open_retriever(conn, lock, "lists")
 
 
 def test_a_lock_that_was_not_ingested_is_refused(conn: Connection, make_lock: MakeLock) -> None:
     """A lock without a chunk table can't be searched, and the message says which table and what to do."""
     lock = make_lock()
     with pytest.raises(StateError, match=f"the chunk table {lock.table_name} does not exist") as caught:
-        open_retriever(conn, lock, "gin")
+        open_retriever(conn, lock, "lists")
     assert caught.value.hint is not None
 
 
@@ -189,8 +189,8 @@ def test_bad_questions_are_refused_in_words(  # four of them are the case
 ) -> None:
     """What PostgreSQL or the index could not take is refused before it is sent, and the connection stays usable."""
     lock = make_lock()
-    fill(lock, TEXTS[:5], backends=["gin"])
-    retriever = open_retriever(conn, lock, "gin")
+    fill(lock, TEXTS[:5], backends=["lists"])
+    retriever = open_retriever(conn, lock, "lists")
     with pytest.raises(error, match=f"^{message}"):
         retriever.search(question, vector)
     assert retriever.search("python", [1.0] + [0.0] * 31)

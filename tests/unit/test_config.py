@@ -204,7 +204,7 @@ def leaves(data: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 WORDS = {
     "windows": "structure", "none": "A", "onnx": "static", "fp32": "int8", "hnsw": "ivfflat", "vector": "halfvec",
-    "bm25": "gin", "english": "german", "Document: {title}\n": "{title}\n", "http://localhost:1": "http://localhost:2",
+    "bm25": "lists", "english": "german", "Document: {title}\n": "{title}\n", "http://localhost:1": "http://localhost:2",
 }  # fmt: skip
 
 
