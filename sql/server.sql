@@ -51,3 +51,7 @@ DROP TABLE IF EXISTS {table} CASCADE;
 -- name: analyze
 -- Tell the planner what a table holds.
 ANALYZE {table};
+
+-- name: notice_lost_clients
+-- A command that was killed must not hold its locks until its long statement ends.
+SET client_connection_check_interval = '1s';

@@ -19,6 +19,8 @@ from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
 from bakeoff.errors import IntegrityError, NotFoundError, StateError
 
+MEANS_ACTIVE = frozenset({"active", "production"})
+"""References to the lock in production; no lock can have these names."""
 Event = Literal["activated", "archived", "restored"]
 
 
@@ -85,7 +87,7 @@ def find(conn: Connection, ref: str) -> Lock:
     The newest lock wins among those of one name. Raises NotFoundError, or StateError where a hash's beginning is
     ambiguous.
     """
-    if ref in {"active", "production"}:
+    if ref in MEANS_ACTIVE:
         found = active(conn)
         if found is None:
             raise NotFoundError("no lock is active", hint="bakeoff locks activate LOCK")

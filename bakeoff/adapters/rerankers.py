@@ -116,7 +116,7 @@ def open_reranker(cfg: RerankerConfig, *, cache_dir: Path) -> Reranker:
 
 def _folder(cfg: RerankerConfig) -> ModelFolder:
     model_files.need_packages(["sentence_transformers", "torch"], extra="torch", what="a reranker")
-    return model_files.resolve(cfg.model, extra="torch")
+    return model_files.resolve(cfg.model)
 
 
 def _identify(folder: ModelFolder, *, cache_dir: Path) -> RerankerIdentity:

@@ -145,7 +145,7 @@ def _folder(cfg: EmbedderConfig) -> ModelFolder:
     model_files.need_packages(
         ["sentence_transformers", "torch"], extra="torch", what="the sentence-transformers backend"
     )
-    return model_files.resolve(cfg.model, extra="onnx")
+    return model_files.resolve(cfg.model)
 
 
 def _identify(cfg: EmbedderConfig, folder: ModelFolder, *, cache_dir: Path) -> EmbedderIdentity:

@@ -21,6 +21,8 @@ from bakeoff.errors import ConfigError
 
 PREFIX = "BAKEOFF_"
 FILE = "bakeoff.yaml"
+DEVELOPMENT = "development"
+"""The deployment where none is named."""
 MASK = "***"
 _SECRETS = frozenset({"password", "sslpassword"})
 
@@ -30,7 +32,7 @@ class Values(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    env: str = "development"
+    env: str = DEVELOPMENT
     """The deployment: picks a section of bakeoff.yaml."""
     database_url: str | None = None
     """Any PostgreSQL with pgvector; unset: the embedded one in `home`."""
@@ -89,7 +91,7 @@ def without_password(url: str) -> str:
     return re.sub(rf"([?&](?:{'|'.join(sorted(_SECRETS))})=)[^&]*", rf"\1{MASK}", hidden)
 
 
-def _from_file(folder: Path, deployment: str) -> dict[str, dict[str, Any]]:
+def _from_file(folder: Path, named: str | None) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     if not path.exists():
         return {}
@@ -97,6 +99,12 @@ def _from_file(folder: Path, deployment: str) -> dict[str, dict[str, Any]]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values")
     sections = _section(data.pop("environments", None), f"{path}: environments")
+    deployment = named or DEVELOPMENT
+    if named is not None and sections and named not in sections:
+        raise ConfigError(
+            f"BAKEOFF_ENV is {named!r}, but {path} has no environments.{named}",
+            hint=f"it has {', '.join(map(str, sections))}",
+        )
     section = _section(sections.get(deployment), f"{path}: environments.{deployment}")
     return {f"{FILE} (environments.{deployment})": section, FILE: data}
 
@@ -122,8 +130,8 @@ def load(folder: Path | None = None) -> Settings:
         "environment": dict(EnvSettingsSource(_Reader)()),
         ".env": _from_dotenv(here / ".env"),
     }
-    deployment = str(next((found["env"] for found in sources.values() if "env" in found), "development"))
-    sources |= _from_file(here, deployment)
+    named = next((str(found["env"]) for found in sources.values() if "env" in found), None)
+    sources |= _from_file(here, named)
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for name, found in sources.items():

@@ -32,10 +32,13 @@ def read(path: Path, given: dict[str, Any], name: str | None) -> Source:
     data = files.read_yaml(path, what="configuration")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values", hint="configs/baseline.yaml shows them all")
-    own_name = data.pop("name", None)
+    chosen = name or str(data.pop("name", None) or path.stem)
+    data.pop("name", None)
+    if chosen in locks.MEANS_ACTIVE:
+        raise ConfigError(f"{chosen!r} can't be a lock's name: it means the lock in production", hint="--name another")
     for key, value in given.items():
         _assign(data, key.split("."), value, key)
-    return Source(path, parse(data, source=str(path)), name or str(own_name or path.stem))
+    return Source(path, parse(data, source=str(path)), chosen)
 
 
 def _assign(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli._shared import AsJson, LockRef, database, emit, progress, settings
+from bakeoff.cli._shared import AsJson, LockRef, database, emit, progress, say, settings
 
 
 def register(root: typer.Typer) -> None:
@@ -23,11 +23,15 @@ def evaluate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not continue an interrupted run.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a lock on a question set. Interrupted? The same command continues."""
+    """Evaluate a lock on a question set. Interrupted? The same command continues.
+
+    Exit code 5 where the reader failed on every question; what was retrieved is in the artifact all the same.
+    """
     import os
 
     from bakeoff.adapters import clock, files, locks, postgres
     from bakeoff.cli import _evaluating
+    from bakeoff.errors import ReaderError
     from bakeoff.stages import evaluate as stage
 
     found = settings()
@@ -51,3 +55,8 @@ def evaluate(
     path = files.write_json(found.values.artifacts / "evaluations" / f"{done.run.run_id}.json", done.artifact)
     summary = _evaluating.summary(done, path)
     emit(summary, human=lambda: _evaluating.text(summary), as_json=as_json)
+    failed = summary["aggregates"]["errors"]
+    if failed:
+        say(f"bakeoff: {failed} of {summary['questions']['used']} answers failed, the first with: {done.first_error}")
+    if failed == summary["questions"]["used"]:
+        raise typer.Exit(ReaderError.exit_code)

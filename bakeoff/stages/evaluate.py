@@ -52,6 +52,12 @@ class Evaluated:
     artifact: dict[str, Any]
     resumed: bool
 
+    @property
+    def first_error(self) -> str | None:
+        """The first reader's error, or None."""
+        errors = (case["answer"]["error"] for case in self.artifact["case_results"])
+        return next((error for error in errors if error), None)
+
 
 @dataclass(frozen=True, slots=True)
 class _Ground:

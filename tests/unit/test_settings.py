@@ -49,6 +49,16 @@ def test_deployment_from_dotenv(tmp_path: Path) -> None:
     assert ("3", "bakeoff.yaml (environments.staging)") == origin(tmp_path, "connect_timeout_s")
 
 
+def test_a_deployment_that_the_file_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt BAKEOFF_ENV never falls back silently to another deployment's values."""
+    (tmp_path / "bakeoff.yaml").write_text("workers: 2\nenvironments: {production: {workers: 3}}\n")
+    assert 2 == settings.load(tmp_path).values.workers
+    monkeypatch.setenv("BAKEOFF_ENV", "prodction")
+    with pytest.raises(ConfigError, match=r"has no environments\.prodction") as caught:
+        settings.load(tmp_path)
+    assert "it has production" == caught.value.hint
+
+
 def test_all_problems_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every wrong value is named with its source and its key."""
     monkeypatch.setenv("BAKEOFF_WORKERS", "9")
