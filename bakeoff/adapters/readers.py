@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from bakeoff.adapters import llm
+from bakeoff.cases import Used
 from bakeoff.config import ExtractiveReaderConfig, OpenAIReaderConfig, ReaderConfig
 from bakeoff.errors import ReaderError
 from bakeoff.fusion import Hit
@@ -31,22 +32,11 @@ words by chance."""
 
 
 @dataclass(frozen=True, slots=True)
-class UsedSpan:
-    """Bytes *start* to *end* (exclusive) of a document, which the answer stands on."""
-
-    chunk_id: str
-    doc_id: str
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What a reader said: text, or abstained, or an error."""
 
     text: str | None
-    used: tuple[UsedSpan, ...] = ()
+    used: tuple[Used, ...] = ()
     abstained: bool = False
     error: str | None = None
     input_tokens: int | None = None
@@ -143,11 +133,11 @@ class _Candidate:
     def text(self) -> str:
         return self.hit.text[self.start : self.end]
 
-    def span(self) -> UsedSpan:
+    def span(self) -> Used:
         """Return the sentence as exact bytes of its document."""
         text = self.text
         start = self.hit.start + len(self.hit.text[: self.start].encode())
-        return UsedSpan(self.hit.chunk_id, self.hit.doc_id, start, start + len(text.encode()), text)
+        return Used(self.hit.chunk_id, self.hit.doc_id, start, start + len(text.encode()), text)
 
 
 def _candidates(terms: set[str], context: Sequence[Hit]) -> list[_Candidate]:
@@ -210,9 +200,9 @@ class ExtractiveReader:
         return Answer(" ".join(" ".join(span.text.split()) for span in used), used)
 
 
-def _distinct(ranked: Sequence[_Candidate], wanted: int) -> list[UsedSpan]:
+def _distinct(ranked: Sequence[_Candidate], wanted: int) -> list[Used]:
     """Return the first *wanted* spans that say different things: overlapping chunks repeat each other's sentences."""
-    chosen: list[UsedSpan] = []
+    chosen: list[Used] = []
     for candidate in ranked:
         span = candidate.span()
         if not any(span.text == other.text or _overlap(span, other) for other in chosen):
@@ -222,11 +212,11 @@ def _distinct(ranked: Sequence[_Candidate], wanted: int) -> list[UsedSpan]:
     return chosen
 
 
-def _overlap(one: UsedSpan, other: UsedSpan) -> bool:
+def _overlap(one: Used, other: Used) -> bool:
     return one.doc_id == other.doc_id and one.start < other.end and other.start < one.end
 
 
-def _in_document_order(spans: Sequence[UsedSpan], context: Sequence[Hit]) -> tuple[UsedSpan, ...]:
+def _in_document_order(spans: Sequence[Used], context: Sequence[Hit]) -> tuple[Used, ...]:
     """Return *spans* by document, the one with the best chunk first, and by place in it."""
     first: dict[str, int] = {}
     for place, hit in enumerate(context):
@@ -265,7 +255,7 @@ class OpenAIReader:
         if reply.text.lstrip(" \t\r\n\"'*`").upper().startswith(_ABSTENTION):
             return replace(counted, abstained=True)
         used = tuple(
-            UsedSpan(hit.chunk_id, hit.doc_id, hit.start, hit.end, hit.text) for hit in _cited(reply.text, context)
+            Used(hit.chunk_id, hit.doc_id, hit.start, hit.end, hit.text) for hit in _cited(reply.text, context)
         )
         return replace(counted, text=_MARK.sub("", reply.text).strip() or reply.text.strip(), used=used)
 

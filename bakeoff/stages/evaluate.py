@@ -147,7 +147,7 @@ def _case(pipeline: Pipeline, question: Question, ground: _Ground) -> tuple[dict
         lexical=legs.lexical,
         aliases=aliases,
         answer=said.text if not said.abstained else "",
-        used=None if said.error else tuple(cases.Used(u.chunk_id, u.doc_id, u.start, u.end, u.text) for u in said.used),
+        used=None if said.error else said.used,
         abstained=said.abstained,
         error=said.error,
         input_tokens=said.input_tokens,
