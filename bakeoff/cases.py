@@ -66,6 +66,8 @@ class Observed:
     error: str | None
     input_tokens: int | None
     output_tokens: int | None
+    pairs_cut: int | None = None
+    """Texts that the reranker read without their end; None: there is no reranker."""
 
 
 def _funnel(
@@ -132,6 +134,25 @@ def _hit(hit: Hit) -> dict[str, Any]:
     return body
 
 
+def _gold(question: Question) -> dict[str, Any]:
+    return {
+        "level": gold.level(question),
+        "need": question.need,
+        "passages": [[asdict(span) for span in passage.alternatives] for passage in question.passages],
+        "relevant": None if question.relevant is None else dict(question.relevant),
+        "answers": list(question.answers),
+    }
+
+
+def _answer(seen: Observed) -> dict[str, Any]:
+    return {
+        "text": seen.answer,
+        "abstained": seen.abstained,
+        "error": seen.error,
+        "used": None if seen.used is None else [asdict(used) for used in seen.used],
+    }
+
+
 def judge(
     question: Question, seen: Observed, *, corpus: Container[str], indexed: Cover, share: float
 ) -> dict[str, Any]:
@@ -143,13 +164,7 @@ def judge(
         "question": question.text,
         "answerable": question.answerable,
         "tags": list(question.tags),
-        "gold": {
-            "level": funnel.level,
-            "need": question.need,
-            "passages": [[asdict(span) for span in passage.alternatives] for passage in question.passages],
-            "relevant": None if question.relevant is None else dict(question.relevant),
-            "answers": list(question.answers),
-        },
+        "gold": _gold(question),
         "funnel": {name: value for name, value in asdict(funnel).items() if name != "level"},
         "lost_at": funnel.lost_at,
         "oracle_retrieval_hit_prefilter": funnel.snapshot,
@@ -161,12 +176,8 @@ def judge(
         **_documents(question, seen),
         "retrieval_snapshot": [_hit(hit) for hit in seen.snapshot],
         "retrieved_context": [_hit(hit) for hit in seen.context],
-        "answer": {
-            "text": seen.answer,
-            "abstained": seen.abstained,
-            "error": seen.error,
-            "used": None if seen.used is None else [asdict(used) for used in seen.used],
-        },
+        "answer": _answer(seen),
+        "pairs_cut": seen.pairs_cut,
         "token_counts": {
             "context": sum(hit.token_count for hit in seen.context),
             "input": seen.input_tokens,
@@ -204,7 +215,7 @@ def latency(timings: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 def aggregates(results: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Return means with their n, the funnel, where cases were lost, sizes, latency, and the means by tag."""
-    tags = sorted({tag for result in results for tag in result["tags"]})
+    cut = [result["pairs_cut"] for result in results if result["pairs_cut"] is not None]
     sizes = [len(result["retrieval_snapshot"]) for result in results]
     contexts = [len(result["retrieved_context"]) for result in results]
     return {
@@ -215,15 +226,20 @@ def aggregates(results: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[s
         "lost_at": dict(sorted(Counter(result["lost_at"] for result in results if result["lost_at"]).items())),
         "errors": sum(result["answer"]["error"] is not None for result in results),
         "abstained": sum(bool(result["answer"]["abstained"]) for result in results),
+        "pairs_cut": sum(cut) if cut else None,
         "snapshot_size": {"least": min(sizes, default=None), "most": max(sizes, default=None)},
         "context_size": {"least": min(contexts, default=None), "most": max(contexts, default=None)},
         "context_tokens": asdict(metrics.aggregate(float(result["token_counts"]["context"]) for result in results)),
         "latency_ms": latency(timings),
-        "by_tag": {
-            tag: {
-                "questions": len(chosen := [result for result in results if tag in result["tags"]]),
-                "means": {name: _mean(chosen, name) for name in MEANS},
-            }
-            for tag in tags
-        },
+        "by_tag": _by_tag(results),
+    }
+
+
+def _by_tag(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        tag: {
+            "questions": len(chosen := [result for result in results if tag in result["tags"]]),
+            "means": {name: _mean(chosen, name) for name in MEANS},
+        }
+        for tag in sorted({tag for result in results for tag in result["tags"]})
     }

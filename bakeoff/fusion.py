@@ -107,7 +107,9 @@ def _too_far(hit: Hit, min_similarity: float | None) -> bool:
 
 
 def rerank(hits: Sequence[Hit], scores: Sequence[float], depth: int) -> list[Hit]:
-    """Reorder the first *depth* of *hits* by (-score, chunk_id); the rest keep their order behind them.
+    """Reorder the first *depth* of *hits* by (-score, doc_id, start); the rest keep their order behind them.
+
+    Ties go by place, not by chunk_id, which differs from lock to lock.
 
     *scores* belong to the first min(depth, len(hits)) hits, in their order, and are kept as `rerank_score`; ranks are
     numbered anew from 1. Raises ConfigError where depth < 1, ModelError where the reranker gave another number of
@@ -124,5 +126,5 @@ def rerank(hits: Sequence[Hit], scores: Sequence[float], depth: int) -> list[Hit
         if not math.isfinite(score):
             raise ModelError(f"the reranker scored chunk {hit.chunk_id} {score}", hint="check the reranker model")
     scored = [replace(hit, rerank_score=float(score)) for hit, score in zip(head, scores, strict=True)]
-    scored.sort(key=lambda hit: (-(hit.rerank_score or 0.0), hit.chunk_id))
+    scored.sort(key=lambda hit: (-(hit.rerank_score or 0.0), hit.doc_id, hit.start))
     return [replace(hit, rank=rank) for rank, hit in enumerate([*scored, *hits[depth:]], start=1)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -242,23 +242,25 @@ def funnel(
     """Return how far the gold of *question* came.
 
     *corpus* holds the doc_ids that were offered to the ingest, *indexed* is the `Cover` of the pieces of all indexed
-    chunks, built once for all questions. In the corpus means: as many of the passages as are needed have an
-    alternative in a document of the corpus (document level: any relevant document).
+    chunks, built once for all questions. Used means: any passage is covered by what the reader used, also where all are
+    needed: a reader that used gold used gold; whether all of it reached the reader is what `context` says.
     """
-    documents = _gold_documents(question)
+    documents, used = _gold_documents(question), trace.used
 
     def at(stage: Sequence[Span] | None) -> Literal[0, 1] | None:
         return None if stage is None else hit(question, Cover(stage, documents=documents), share=share)
 
     return Funnel(
         level=level(question),
-        in_corpus=_in_corpus(question, corpus),
+        in_corpus=in_corpus(question, corpus),
         indexed=hit(question, indexed, share=share),
         dense=at(trace.dense),
         lexical=at(trace.lexical),
         snapshot=at(trace.snapshot),
         context=at(trace.context),
-        used=at(trace.used),
+        used=None
+        if used is None
+        else hit(replace(question, need="any"), Cover(used, documents=documents), share=share),
         right=None if trace.right is None else _bit(trace.right),
     )
 
@@ -269,7 +271,8 @@ def _gold_documents(question: Question) -> set[str]:
     return set(_relevant(question))
 
 
-def _in_corpus(question: Question, corpus: Container[str]) -> Literal[0, 1] | None:
+def in_corpus(question: Question, corpus: Container[str]) -> Literal[0, 1] | None:
+    """Say whether as many passages as are needed (document level: any relevant document) are in *corpus*."""
     if question.passages:
         found = (any(span.doc_id in corpus for span in passage.alternatives) for passage in question.passages)
         return _bit(all(found) if question.need == "all" else any(found))

@@ -7,9 +7,10 @@ ORDER BY started_at DESC LIMIT 1;
 
 -- name: insert
 -- Begin an evaluation.
-INSERT INTO evaluations (run_id, config_hash, ingest_id, table_sha256, question_set, questions_sha256, settings, started_at)
-VALUES (%(run_id)s, %(config_hash)s, %(ingest_id)s, %(table_sha256)s, %(question_set)s, %(questions_sha256)s,
-        %(settings)s, %(started_at)s);
+INSERT INTO evaluations
+    (run_id, config_hash, ingest_id, table_sha256, corpus_sha256, question_set, questions_sha256, settings, started_at)
+VALUES (%(run_id)s, %(config_hash)s, %(ingest_id)s, %(table_sha256)s, %(corpus_sha256)s, %(question_set)s,
+        %(questions_sha256)s, %(settings)s, %(started_at)s);
 
 -- name: finish
 -- All cases are there: record the aggregates.
@@ -32,19 +33,27 @@ SELECT question_id, result, timings FROM evaluation_cases WHERE run_id = %(run_i
 -- name: matching
 -- The run with this id, or those whose id begins so.
 SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
-       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.corpus_sha256, e.ingest_id
 FROM evaluations e JOIN locks l USING (config_hash)
 WHERE starts_with(e.run_id, %(ref)s) ORDER BY e.started_at DESC;
 
 -- name: latest_of_lock
 -- The newest finished run of a lock.
 SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
-       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.corpus_sha256, e.ingest_id
 FROM evaluations e JOIN locks l USING (config_hash)
 WHERE e.config_hash = %(config_hash)s AND e.finished_at IS NOT NULL ORDER BY e.started_at DESC LIMIT 1;
+
+-- name: matching_pair
+-- The newest finished runs of two locks that were asked the same questions of the same corpus.
+SELECT a.run_id, b.run_id
+FROM evaluations a JOIN evaluations b USING (questions_sha256, corpus_sha256)
+WHERE a.config_hash = %(baseline)s AND b.config_hash = %(candidate)s AND a.run_id <> b.run_id
+  AND a.finished_at IS NOT NULL AND b.finished_at IS NOT NULL
+ORDER BY least(a.started_at, b.started_at) DESC, greatest(a.started_at, b.started_at) DESC LIMIT 1;
 
 -- name: all
 -- Every run, newest first.
 SELECT e.run_id, e.config_hash, l.name AS lock_name, l.chunk_version, e.question_set, e.questions_sha256, e.settings,
-       e.started_at, e.finished_at, e.report, e.table_sha256, e.ingest_id
+       e.started_at, e.finished_at, e.report, e.table_sha256, e.corpus_sha256, e.ingest_id
 FROM evaluations e JOIN locks l USING (config_hash) ORDER BY e.started_at DESC;

@@ -5,14 +5,16 @@ VALUES (%(config_hash)s, %(chunk_version)s, %(table_name)s, %(name)s, %(created_
 
 -- name: by_hash
 -- The lock with exactly this CONFIG_HASH.
-SELECT body, body_sha256 FROM locks WHERE config_hash = %(config_hash)s;
+SELECT body, body_sha256, config_hash FROM locks WHERE config_hash = %(config_hash)s;
 
 -- name: matching
--- Locks that a person may mean: by the hash's beginning, the version, the table, or the name; newest first.
-SELECT body, body_sha256, name = %(ref)s AS by_name FROM locks
+-- Locks that a person may mean, the surest first: by the hash, version or table, the name, the hash's beginning; newest first.
+SELECT body, body_sha256, config_hash,
+       CASE WHEN %(ref)s IN (config_hash, chunk_version, table_name) THEN 1 WHEN name = %(ref)s THEN 2 ELSE 3 END AS sureness
+FROM locks
 WHERE (config_hash LIKE %(ref)s || '%%' AND length(%(ref)s) >= 4 AND %(ref)s ~ '^[0-9a-f]+$')
    OR chunk_version = %(ref)s OR table_name = %(ref)s OR name = %(ref)s
-ORDER BY created_at DESC, chunk_version DESC;
+ORDER BY sureness, created_at DESC, chunk_version DESC;
 
 -- name: versions_of_day
 -- The versions that were given on one day.
@@ -20,7 +22,7 @@ SELECT chunk_version FROM locks WHERE chunk_version LIKE %(day)s || '-v%%';
 
 -- name: all
 -- Every lock with its state, newest first.
-SELECT l.body, l.body_sha256,
+SELECT l.body, l.body_sha256, l.config_hash, l.chunk_version, l.name, l.table_name, l.created_at,
        (SELECT e.event FROM lock_events e WHERE e.config_hash = l.config_hash ORDER BY e.event_id DESC LIMIT 1) AS last_event,
        (SELECT e.at FROM lock_events e WHERE e.config_hash = l.config_hash ORDER BY e.event_id DESC LIMIT 1) AS last_at,
        l.config_hash = (SELECT e.config_hash FROM lock_events e WHERE e.event = 'activated' ORDER BY e.event_id DESC LIMIT 1)
@@ -32,7 +34,7 @@ ORDER BY l.created_at DESC, l.chunk_version DESC;
 
 -- name: active
 -- The lock in production and since when: the last activation.
-SELECT l.body, l.body_sha256, e.at FROM lock_events e JOIN locks l USING (config_hash)
+SELECT l.body, l.body_sha256, l.config_hash, e.at FROM lock_events e JOIN locks l USING (config_hash)
 WHERE e.event = 'activated' ORDER BY e.event_id DESC LIMIT 1;
 
 -- name: state
@@ -51,3 +53,7 @@ ORDER BY e.event_id;
 -- name: serialise
 -- Let one command at a time give versions or change activations.
 LOCK TABLE lock_events IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: languages
+-- The text search configurations of this server, by name.
+SELECT cfgname FROM pg_ts_config ORDER BY cfgname;

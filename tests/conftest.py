@@ -22,6 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from bakeoff.adapters import embedded, migrations, postgres
 
+os.environ["COLUMNS"] = "110"  # what tables look like does not depend on the terminal that runs the tests
 settings.register_profile("house", deadline=None)  # a busy machine is no failed property
 settings.load_profile("house")
 

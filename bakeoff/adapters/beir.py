@@ -56,7 +56,7 @@ def load(where: str, texts: DocumentSource) -> QuestionSet:
         found = [converter.convert(triple) for triple in dict.fromkeys(_triples(row))]
         reasons = [one for one in found if isinstance(one, str)]
         if reasons:
-            left_out.append(LeftOut(query_id, "; ".join(reasons)))
+            left_out.append(LeftOut(query_id, "; ".join(dict.fromkeys(reasons))))
         else:
             passages = tuple(Passage((one,)) for one in found if isinstance(one, Span))
             questions.append(_question(row, passages, judged[query_id], labels=labels))

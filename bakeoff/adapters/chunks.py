@@ -11,7 +11,7 @@ insert then stores 25,000 chunks/s where PostgreSQL's defaults store 17,600, and
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -88,6 +88,33 @@ def create(conn: Connection, lock: Lock) -> None:
 def exists(conn: Connection, lock: Lock) -> bool:
     """Return whether the chunk table is there."""
     return _relation(conn, names(lock).table)[0]
+
+
+def lost(conn: Connection, lock: Lock) -> str | None:
+    """Return the name of the table of chunks or aliases that is not there, or None."""
+    name = names(lock)
+    return next((table for table in (name.table, name.aliases) if not _relation(conn, table)[0]), None)
+
+
+def served_by(lock: Lock, lexical: Lexical) -> tuple[str, str]:
+    """Return the names of the indexes that retrieval goes by: the vector one, the lexical one."""
+    name = names(lock)
+    return name.dense_index, name.lexical_index if lexical == "pg_textsearch" else f"{name.lexemes}_pkey"
+
+
+def missing(conn: Connection, lock: Lock, lexical: Lexical) -> tuple[str, ...]:
+    """Return the names of those indexes that are not there or not complete."""
+    return tuple(index for index in served_by(lock, lexical) if not _relation(conn, index)[1])
+
+
+def drop_indexes(conn: Connection, lock: Lock, indexes: Collection[str]) -> None:
+    """Remove those of `served_by` that *indexes* names; inverted lists go with their table."""
+    name = names(lock)
+    for index in (name.dense_index, name.lexical_index):
+        if index in indexes:
+            conn.execute(queries.get("chunks.drop_index").format(index=sql.Identifier(index)))
+    if f"{name.lexemes}_pkey" in indexes:
+        conn.execute(queries.get("chunks.drop_table").format(table=sql.Identifier(name.lexemes)))
 
 
 def count(conn: Connection, lock: Lock) -> int:

@@ -1,6 +1,7 @@
 """Evaluations and their cases in the database.
 
-Callers may rely on: a case is stored once and whole; cases come back in the order of their questions.
+Callers may rely on: a case is stored once and whole; cases come back in the order of their questions; those of a
+finished run are what was digested when it ended, or `cases_checked` raises.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 from psycopg import rows
 from psycopg.types.json import Jsonb
 
+from bakeoff import canonical
 from bakeoff.adapters import locks, queries
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
-from bakeoff.errors import NotFoundError, NotKnownError, StateError
+from bakeoff.errors import IntegrityError, NotFoundError, NotKnownError, StateError
 
 Case = dict[str, Any]
 _RUN_ID_DIGITS = 8
@@ -36,13 +38,15 @@ class Run:
     finished_at: datetime | None
     report: dict[str, Any]
     table_sha256: str
+    corpus_sha256: str
     ingest_id: str
 
 
 def insert(conn: Connection, run: Run) -> None:
     """Begin *run*."""
-    names = ("run_id", "config_hash", "ingest_id", "table_sha256", "question_set", "questions_sha256", "started_at")
-    values = {name: getattr(run, name) for name in names} | {"settings": Jsonb(run.settings)}
+    names = ("run_id", "config_hash", "ingest_id", "table_sha256", "corpus_sha256", "started_at")
+    asked = ("question_set", "questions_sha256")
+    values = {name: getattr(run, name) for name in (*names, *asked)} | {"settings": Jsonb(run.settings)}
     conn.execute(queries.get("evaluations.insert"), values)
 
 
@@ -80,6 +84,29 @@ def cases(conn: Connection, run_id: str) -> list[tuple[Case, dict[str, float]]]:
     """Return (result, timings in ms by step) of every case, in the order of the questions."""
     found = conn.execute(queries.get("evaluations.cases"), {"run_id": run_id})
     return [(result, timings) for _, result, timings in found]
+
+
+def cases_checked(conn: Connection, run: Run) -> list[tuple[Case, dict[str, float]]]:
+    """Return the cases of *run*; of a finished one they must be what was digested at its end.
+
+    Raises IntegrityError where they are not. A single case has no digest of its own, so that none can be named.
+    """
+    found = cases(conn, run.run_id)
+    if run.finished_at is not None:
+        digest, expected = canonical.digest([case for case, _ in found]), str(run.report.get("cases_sha256"))
+        if digest != expected:
+            raise IntegrityError(
+                f"the {len(found)} cases of run {run.run_id} are not what its evaluation recorded: "
+                f"expected {expected[:16]}…, found {digest[:16]}…",
+                hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
+            )
+    return found
+
+
+def matching_pair(conn: Connection, baseline: Run, candidate: Run) -> tuple[str, str] | None:
+    """Return the newest finished runs of both sides' locks that have questions and corpus in common, or None."""
+    values = {"baseline": baseline.config_hash, "candidate": candidate.config_hash}
+    return conn.execute(queries.get("evaluations.matching_pair"), values).fetchone()
 
 
 def listing(conn: Connection) -> list[Run]:

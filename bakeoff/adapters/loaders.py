@@ -152,6 +152,8 @@ def _from_line(line: bytes, source: str, id_keys: tuple[str, ...]) -> Document |
 def opened(path: Path) -> BinaryIO:
     """Return *path* open for reading bytes. Raises InputError where it can't be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file", hint="name a .jsonl file or a folder")
         return path.open("rb")
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}", hint="check the path") from error
@@ -175,13 +177,14 @@ def count_lines(path: Path) -> int:
 def folder(root: Path) -> Iterator[Document | Rejected]:
     """Yield the documents of *root* and its folders, in the byte order of their paths; hidden ones are not looked at.
 
-    The id is the path relative to *root* with `/`. Links to files are followed, links to folders are not: no circle.
+    The id is the path relative to *root* with `/`. Links to files are followed while they stay inside *root*, links to
+    folders are not: no circle.
     """
     for relative, path in _walk(root, ""):
         if path is None:
             yield Rejected(str(root / relative), None, "the folder can't be read")
         else:
-            yield _from_file(relative, path)
+            yield _from_file(relative, path, root)
 
 
 def count_files(root: Path) -> int:
@@ -207,7 +210,7 @@ def _walk(directory: Path, prefix: str) -> Iterator[tuple[str, Path | None]]:
             yield f"{prefix}{name}", directory / name
 
 
-def _from_file(relative: str, path: Path) -> Document | Rejected:
+def _from_file(relative: str, path: Path, root: Path) -> Document | Rejected:  # noqa: PLR0911  # one reason a line
     source = os.fsencode(path).decode("utf-8", "backslashreplace")
     try:
         relative.encode()
@@ -216,6 +219,8 @@ def _from_file(relative: str, path: Path) -> Document | Rejected:
     problem = id_problem(relative)
     if problem is not None:
         return Rejected(source, _CONTROL.sub("�", relative), problem)
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return Rejected(source, relative, "a link to a file outside the folder")
     raw = _read(path)
     if isinstance(raw, str):
         return Rejected(source, relative, raw)

@@ -59,7 +59,7 @@ def load_questions(spec: str, texts: DocumentSource) -> QuestionSet:
         found = [resolved[pair] for pair in _gold(row)]
         reasons = [one for one in found if isinstance(one, str)]
         if reasons:
-            left_out.append(LeftOut(row["id"], "; ".join(reasons)))
+            left_out.append(LeftOut(row["id"], "; ".join(dict.fromkeys(reasons))))
         else:
             questions.append(_question(row, tuple(one for one in found if isinstance(one, Passage))))
     asked = tuple(questions)

@@ -80,8 +80,20 @@ class CrossEncoderReranker:
 
 
 def identify_reranker(cfg: RerankerConfig, *, cache_dir: Path) -> RerankerIdentity:
-    """Return what `open_reranker` would open, without importing torch. Raises ModelError where files are missing."""
-    return _identify(_folder(cfg), cache_dir=cache_dir)
+    """Return what `open_reranker` would open, without importing torch.
+
+    Raises ModelError where files are missing, ConfigError where max_tokens is beyond the model's positions.
+    """
+    folder = _folder(cfg)
+    _max_tokens(cfg, folder)
+    return _identify(folder, cache_dir=cache_dir)
+
+
+def _max_tokens(cfg: RerankerConfig, folder: ModelFolder) -> int:
+    positions = sentence_transformer.positions_of(folder) or cfg.max_tokens
+    return model_files.check_max_tokens(
+        folder.name, cfg.max_tokens, own=cfg.max_tokens, positions=positions, key="reranker.max_tokens"
+    )
 
 
 def open_reranker(cfg: RerankerConfig, *, cache_dir: Path) -> Reranker:
@@ -92,10 +104,7 @@ def open_reranker(cfg: RerankerConfig, *, cache_dir: Path) -> Reranker:
     """
     folder = _folder(cfg)
     identity = _identify(folder, cache_dir=cache_dir)
-    positions = sentence_transformer.positions_of(folder) or cfg.max_tokens
-    max_tokens = model_files.check_max_tokens(
-        folder.name, cfg.max_tokens, own=cfg.max_tokens, positions=positions, key="reranker.max_tokens"
-    )
+    max_tokens = _max_tokens(cfg, folder)
     tokens = tokenizer.open_tokenizer(folder.path / "tokenizer.json", name=folder.name)
     model_files.calm_openmp()
     from safetensors import SafetensorError

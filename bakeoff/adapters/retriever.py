@@ -1,7 +1,8 @@
 """Hybrid retrieval over a lock's chunk table: a vector and a question → the snapshot, in one round trip.
 
 Callers may rely on: `Retriever.search` sends one statement and waits once (on an autocommit connection, or inside a
-transaction that has begun); the order is total: (-score, chunk_id); a leg of weight 0 is not run; any text is a safe
+transaction that has begun); the order is total: score, then the chunk's place in (doc_id, start) order, so
+that locks which differ in nothing that matters rank alike; a leg of weight 0 is not run; any text is a safe
 question, and one of stop words alone finds nothing in the lexical leg. Opening sets the session's planner up for index
 scans, prepares the statement, and refuses where the plan would not use the lock's indexes.
 
@@ -81,14 +82,15 @@ def open_retriever(conn: Connection, lock: Lock, lexical: Lexical) -> Retriever:
     """
     if not chunks.exists(conn, lock):
         raise StateError(
-            f"the chunk table {lock.table_name} does not exist", hint="bakeoff shadow-ingest --lock LOCK CORPUS"
+            f"the chunk table {lock.table_name} does not exist",
+            hint=f"bakeoff shadow-ingest --lock {lock.config_hash} CORPUS makes it anew",
         )
     check = plan_check(conn, lock, lexical)
     if not check.ok:
         unused = "vector" if not check.dense_index_used else "lexical"
         raise StateError(
             f"retrieval from {lock.table_name} would not use its {unused} index ({lexical})",
-            hint="run the ingest again: it builds the indexes that are missing",
+            hint=f"bakeoff shadow-ingest --lock {lock.config_hash} CORPUS builds it anew, and leaves the rows alone",
         )
     cursor = conn.cursor(binary=True, row_factory=class_row(Hit))
     retriever = Retriever(cursor, statement_for(lock, lexical).as_bytes(conn), _parameters(lock), lock)
@@ -97,17 +99,23 @@ def open_retriever(conn: Connection, lock: Lock, lexical: Lexical) -> Retriever:
 
 
 def plan_check(conn: Connection, lock: Lock, lexical: Lexical) -> PlanCheck:
-    """EXPLAIN the retrieval statement under the session settings it runs with, which are set for the session."""
+    """EXPLAIN the retrieval statement under the session settings it runs with, which are set for the session.
+
+    An index that is not there is not used: without one there is no plan to look at.
+    """
     prepare_session(conn, lock, lexical)
+    retrieval, (dense_index, lexical_index) = lock.config.retrieval, chunks.served_by(lock, lexical)
+    dense_off, lexical_off = retrieval.dense_weight == 0.0, retrieval.lexical_weight == 0.0
+    gone = chunks.missing(conn, lock, lexical)
+    if (dense_index in gone and not dense_off) or (lexical_index in gone and not lexical_off):
+        return PlanCheck(dense_off or dense_index not in gone, lexical_off or lexical_index not in gone, plan=())
     statement = queries.get("retrieve.explain").format(statement=statement_for(lock, lexical))
     parameters = {**_parameters(lock), "question": "", "vector": as_parameter(_axis(lock), lock)}
     with conn.cursor(row_factory=tuple_row) as cursor:
         lines = tuple(str(row[0]) for row in cursor.execute(statement, parameters).fetchall())
-    retrieval, name = lock.config.retrieval, chunks.names(lock)
-    wanted = name.lexical_index if lexical == "pg_textsearch" else f"{name.lexemes}_pkey"
     return PlanCheck(
-        dense_index_used=retrieval.dense_weight == 0.0 or _uses(lines, name.dense_index),
-        lexical_index_used=retrieval.lexical_weight == 0.0 or _uses(lines, wanted),
+        dense_index_used=dense_off or _uses(lines, dense_index),
+        lexical_index_used=lexical_off or _uses(lines, lexical_index),
         plan=lines,
     )
 

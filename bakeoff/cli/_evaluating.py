@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import report
+from bakeoff.adapters import clock, postgres
 from bakeoff.adapters.evaluations import Run
+from bakeoff.adapters.settings import Settings
+from bakeoff.cli._shared import progress, say
+from bakeoff.config import Lock
+from bakeoff.errors import ReaderError
+from bakeoff.stages import evaluate
 from bakeoff.stages.compare import Compared
 from bakeoff.stages.evaluate import Evaluated
 
@@ -28,6 +34,32 @@ NAMES = {
     "reciprocal_rank": "MRR (documents)",
 }
 _MOST = 8
+_SMALL = frozenset({"text_precision", "text_iou"})
+"""Figures that are small by nature, shown with a digit more."""
+_NOT_MEASURED = "not measured"
+
+
+def run(found: Settings, lock: Lock, questions: str, options: evaluate.Options) -> Evaluated:
+    """Evaluate, with its progress on stderr."""
+    with progress() as step:
+        return evaluate.run(
+            lambda: postgres.connect(found, autocommit=True),
+            lock,
+            questions,
+            progress=step,
+            now=clock.now,
+            options=options,
+        )
+
+
+def exit_code(done: Evaluated) -> int:
+    """Say on stderr what to know of the figures; return 5 where the reader failed on every question, else 0."""
+    failed, used = done.artifact["aggregates"]["errors"], done.artifact["questions"]["used"]
+    for note in done.artifact["notes"]:
+        say(f"bakeoff: {note}")
+    if failed:
+        say(f"bakeoff: {failed} of {used} answers failed, the first with: {done.first_error}")
+    return ReaderError.exit_code if failed == used else 0
 
 
 def summary(done: Evaluated, path: Path) -> dict[str, Any]:
@@ -38,10 +70,19 @@ def summary(done: Evaluated, path: Path) -> dict[str, Any]:
 
 def _funnel(aggregates: dict[str, Any]) -> report.Table:
     rows = [
-        (name.replace("_", " "), counts["yes"], counts["no"], counts["not_judged"])
+        (
+            "right, of all" if name == "right" else name.replace("_", " "),
+            counts["yes"],
+            counts["no"],
+            counts["not_judged"],
+        )
         for name, counts in aggregates["funnel"].items()
     ]
-    return report.table("Funnel (questions whose gold got so far)", ("stage", "yes>", "no>", "not judged>"), rows)
+    return report.table(
+        "Funnel: questions whose gold got so far; the last row counts right answers to all questions",
+        ("stage", "yes>", "no>", "not judged>"),
+        rows,
+    )
 
 
 def _latency(aggregates: dict[str, Any]) -> report.Table:
@@ -52,6 +93,31 @@ def _latency(aggregates: dict[str, Any]) -> report.Table:
     return report.table("Latency, ms", ("step", "p50>", "p95>"), rows)
 
 
+def _digits(name: str) -> int:
+    return 4 if name in _SMALL else 3
+
+
+def _figure(name: str, value: float | None) -> str:
+    return report.number(value, digits=_digits(name))
+
+
+def _change(name: str, value: float | None) -> str:
+    """Return a difference with its sign; one that is rounded to nothing is +0, never -0."""
+    digits = _digits(name)
+    return report.signed(None if value is None else round(value, digits) + 0.0, digits=digits)
+
+
+def _about_questions(asked: dict[str, Any]) -> list[str]:
+    """Return what of the question file was not asked, or can't be found, where there is any."""
+    absent = asked["absent_documents"]
+    said = (
+        (asked["unjudged"], "questions of the file have no judgement and were not asked"),
+        (asked["not_in_corpus"], "questions have gold that the corpus does not hold"),
+        (len(absent), f"judged documents are not in the corpus, the first: {', '.join(absent[:3])}"),
+    )
+    return [f"{count} {what}" for count, what in said if count]
+
+
 def text(data: dict[str, Any]) -> str:
     """Return what a person wants to know of an evaluation."""
     lock, asked, found = data["lock"], data["questions"], data["aggregates"]
@@ -60,7 +126,9 @@ def text(data: dict[str, Any]) -> str:
         f"{asked['used']} questions ({len(asked['left_out'])} left out), run {data['run_id']}"
     )
     means = [
-        (NAMES[name], mean["mean"], mean["n"], mean["undefined"]) for name, mean in found["means"].items() if mean["n"]
+        (NAMES[name], _figure(name, mean["mean"]), mean["n"], mean["undefined"])
+        for name, mean in found["means"].items()
+        if mean["n"]
     ]
     columns = ("figure", "mean>", "n>", "undefined>")
     blocks = [
@@ -73,27 +141,38 @@ def text(data: dict[str, Any]) -> str:
             f"snapshot {found['snapshot_size']['least']}-{found['snapshot_size']['most']} chunks, "
             f"context {found['context_size']['least']}-{found['context_size']['most']}"
         ),
+        *_about_questions(asked),
         *(f"left out: {item['question_id']}: {item['reason']}" for item in asked["left_out"][:_MOST]),
     ]
     if len(asked["left_out"]) > _MOST:
         blocks.append(f"… and {len(asked['left_out']) - _MOST} more: --json shows them all")
+    blocks += [f"note: {note}" for note in data["notes"]]
     blocks.append(f"cases: {data['artifact']}\nnext: bakeoff compare RUN_A {data['run_id']}")
     return "\n".join(blocks)
 
 
-def _difference(item: dict[str, Any]) -> tuple[Any, ...]:
-    interval, counts = item["interval"], item["counts"]
-    shown = report.NOTHING if interval["low"] is None else f"{interval['low']:+.3f} … {interval['high']:+.3f}"
+def _difference(item: dict[str, Any], data: dict[str, Any]) -> tuple[Any, ...]:
+    name, interval, counts = item["name"], item["interval"], item["counts"]
+    if not interval["n"]:
+        means = (data[side]["aggregates"]["means"][name]["mean"] for side in ("baseline", "candidate"))
+        alone = (_NOT_MEASURED if mean is None else _figure(name, mean) for mean in means)
+        return (NAMES[name], *alone, report.NOTHING, report.NOTHING, "", "", 0)
+    low, high = (_change(name, interval[end]) for end in ("low", "high"))
     return (
-        NAMES[item["name"]],
-        item["baseline"],
-        item["candidate"],
-        report.signed(interval["difference"]),
-        shown,
+        NAMES[name],
+        _figure(name, item["baseline"]),
+        _figure(name, item["candidate"]),
+        _change(name, interval["difference"]),
+        report.NOTHING if interval["low"] is None else f"{low} … {high}",
         report.number(item["p_value"], digits=4) if item["p_value"] is not None else "",
         f"+{counts['gained']} −{counts['lost']}",  # a minus sign, aligned with the plus
         interval["n"],
     )
+
+
+def _measured(item: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Whether a side has the figure for any question."""
+    return any(data[side]["aggregates"]["means"][item["name"]]["n"] for side in ("baseline", "candidate"))
 
 
 def _moved(data: dict[str, Any], which: str, sign: str) -> list[str]:
@@ -121,7 +200,7 @@ def comparison_text(data: dict[str, Any]) -> str:
         "gained/lost>",
         "n>",
     )
-    shown = [_difference(item) for item in data["differences"] if item["interval"]["n"]]
+    shown = [_difference(item, data) for item in data["differences"] if _measured(item, data)]
     sides = (f"{side} {run['run_id']} ({run['CONFIG_HASH']})" for side, run in (("A", a), ("B", b)))
     title = f"{data['questions']} questions, paired: {', '.join(sides)}"
     notes = (
@@ -129,7 +208,12 @@ def comparison_text(data: dict[str, Any]) -> str:
         "Latencies of two separate runs are not compared here: they were not measured interleaved.",
     )
     lines = [report.table(title, columns, shown, notes=notes).terminal(), ""]
+    errors = data["errors"]
+    if any(errors.values()):
+        lines.append(f"reader errors: A {errors['baseline']}, B {errors['candidate']}")
     lines += _moved(data, "gained", "+") + _moved(data, "lost", "−")
+    for side, run in (("A", a), ("B", b)):
+        lines += [f"note on {side}: {note}" for note in run["notes"]]
     if data["left_out"]:
         lines.append(f"{len(data['left_out'])} questions were left out of both runs")
     return "\n".join(lines)

@@ -44,6 +44,8 @@ def to_json(conn: Connection, done: Ingested) -> dict[str, Any]:
         "lexical": found.lexical,
         "unchanged": done.unchanged,
         "resumed": done.resumed,
+        "repaired": done.repaired,
+        "replaced": done.replaced,
         "dedup_rate": counts.get("duplicates", 0) / read if read else None,
         **found.report,
         "rejected": [
@@ -58,6 +60,10 @@ def text(data: dict[str, Any]) -> str:
     lock, counts, seconds = data["lock"], data["counts"], data["seconds"]
     if data["unchanged"]:
         said = "nothing to do: this corpus is already ingested"
+    elif data["repaired"]:
+        said = "indexes built anew; the rows are as they were"
+    elif data["replaced"]:
+        said = "finished; its table was lost, so everything was made anew"
     else:
         said = "continued and finished" if data["resumed"] else "finished"
     lines = [

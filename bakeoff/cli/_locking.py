@@ -10,7 +10,7 @@ from bakeoff import report, runbook
 from bakeoff.adapters import clock, files, locks
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings
-from bakeoff.config import Lock, PipelineConfig, parse
+from bakeoff.config import Lock, PipelineConfig, name_problem, parse
 from bakeoff.errors import ConfigError
 from bakeoff.stages import lock as stage
 
@@ -34,8 +34,9 @@ def read(path: Path, given: dict[str, Any], name: str | None) -> Source:
         raise ConfigError(f"{path}: expected keys and values", hint="configs/baseline.yaml shows them all")
     chosen = name or str(data.pop("name", None) or path.stem)
     data.pop("name", None)
-    if chosen in locks.MEANS_ACTIVE:
-        raise ConfigError(f"{chosen!r} can't be a lock's name: it means the lock in production", hint="--name another")
+    problem = name_problem(chosen)
+    if problem:
+        raise ConfigError(f"{chosen!r} can't be a lock's name: {problem}", hint="--name another")
     for key, value in given.items():
         _assign(data, key.split("."), value, key)
     return Source(path, parse(data, source=str(path)), chosen)
@@ -112,8 +113,23 @@ def _write_runbook(conn: Connection, made: Lock, artifacts: Path) -> Path:
     return files.write(artifacts / "runbooks" / f"{made.chunk_version}.md", text.encode())
 
 
-def row(state: locks.LockState) -> dict[str, Any]:
+def _damaged(state: locks.Damaged) -> dict[str, Any]:
+    unknown = dict.fromkeys(("ingest", "evaluations", "chunking", "prefix", "embedder"))
+    return {
+        "name": state.name,
+        "chunk_version": state.chunk_version,
+        "config_hash": state.config_hash,
+        "state": "damaged",
+        **unknown,
+        "created_at": state.created_at.isoformat(),
+        "table": state.table_name,
+    }
+
+
+def row(state: locks.LockState | locks.Damaged) -> dict[str, Any]:
     """Return one lock's state as a row that carries the ids other commands take."""
+    if isinstance(state, locks.Damaged):
+        return _damaged(state)
     chunking = state.lock.config.chunking
     return {
         "name": state.lock.name,
@@ -136,7 +152,8 @@ def listing(rows: list[dict[str, Any]]) -> str:
         return "no locks yet\nnext: bakeoff lock-config configs/baseline.yaml"
     shown = ("name", "config_hash", "chunk_version", "state", "ingest", "evaluations")
     cells = [
-        [*(item[key] for key in shown), f"{item['chunking']}, {item['prefix']}, {item['embedder']}"] for item in rows
+        [*(item[key] for key in shown), ", ".join(item[key] or "?" for key in ("chunking", "prefix", "embedder"))]
+        for item in rows
     ]
     columns = ("name", "CONFIG_HASH", "CHUNK_VERSION", "state", "ingest", "runs>", "chunks, prefix, embedder")
     return report.table("Locks, newest first", columns, cells).terminal()

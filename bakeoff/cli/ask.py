@@ -20,12 +20,15 @@ def ask(
     lock: LockRef = "active",
     as_json: AsJson = False,
 ) -> None:
-    """Answer QUESTION from what a lock ingested, and show what the answer stands on."""
+    """Answer QUESTION from what a lock ingested, and show what the answer stands on.
+
+    Exit code 5 where the reader failed.
+    """
     import os
 
     from bakeoff.adapters import locks
     from bakeoff.cli import _answering
-    from bakeoff.errors import UsageError
+    from bakeoff.errors import ReaderError, UsageError
     from bakeoff.stages import answer
 
     if not question.strip():
@@ -37,3 +40,5 @@ def ask(
             pipeline = answer.Pipeline(conn, which, models)
             answered = pipeline.answer(question)
     emit(_answering.to_json(which, question, answered), human=lambda: _answering.text(answered), as_json=as_json)
+    if answered.answer.error:
+        raise typer.Exit(ReaderError.exit_code)

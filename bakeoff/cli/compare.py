@@ -21,7 +21,10 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Show both runs with their differences, intervals, and the questions gained and lost."""
+    """Show both runs with their differences, intervals, and the questions gained and lost.
+
+    Exit code 4 where they had other questions or another corpus, or where the cases of one were changed.
+    """
     from bakeoff.adapters import evaluations, files
     from bakeoff.cli import _evaluating
     from bakeoff.stages import compare as stage

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli._shared import AsJson, LockRef, database, emit, progress, say, settings
+from bakeoff.cli._shared import AsJson, LockRef, database, emit, settings
 
 
 def register(root: typer.Typer) -> None:
@@ -25,38 +25,27 @@ def evaluate(
 ) -> None:
     """Evaluate a lock on a question set. Interrupted? The same command continues.
 
-    Exit code 5 where the reader failed on every question; what was retrieved is in the artifact all the same.
+    Exit codes: 0 also where the reader failed on some questions, which stderr says; 5 where it failed on all of them
+    (what was retrieved is in the artifact all the same); 4 where the chunk table is not what was ingested; 2 where the
+    questions are those of another corpus.
     """
     import os
 
-    from bakeoff.adapters import clock, files, locks, postgres
+    from bakeoff.adapters import files, locks
     from bakeoff.cli import _evaluating
-    from bakeoff.errors import ReaderError
-    from bakeoff.stages import evaluate as stage
+    from bakeoff.stages.evaluate import Options
 
     found = settings()
     with database() as conn:
         which = locks.find(conn, lock)
-    options = stage.Options(
+    options = Options(
         workers=workers or found.values.workers,
         fresh=fresh,
         cache_dir=found.values.home / "models",
         environ=os.environ,
     )
-    with progress() as step:
-        done = stage.run(
-            lambda: postgres.connect(found, autocommit=True),
-            which,
-            questions,
-            progress=step,
-            now=clock.now,
-            options=options,
-        )
+    done = _evaluating.run(found, which, questions, options)
     path = files.write_json(found.values.artifacts / "evaluations" / f"{done.run.run_id}.json", done.artifact)
     summary = _evaluating.summary(done, path)
     emit(summary, human=lambda: _evaluating.text(summary), as_json=as_json)
-    failed = summary["aggregates"]["errors"]
-    if failed:
-        say(f"bakeoff: {failed} of {summary['questions']['used']} answers failed, the first with: {done.first_error}")
-    if failed == summary["questions"]["used"]:
-        raise typer.Exit(ReaderError.exit_code)
+    raise typer.Exit(_evaluating.exit_code(done))

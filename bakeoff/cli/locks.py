@@ -87,7 +87,7 @@ def list_locks(*, as_json: AsJson = False) -> None:
     from bakeoff.cli import _locking
 
     with database() as conn:
-        states = locks.listing(conn)
+        states = locks.everything(conn)
     data = {"locks": [_locking.row(state) for state in states]}
     emit(data, human=lambda: _locking.listing(data["locks"]), as_json=as_json)
 

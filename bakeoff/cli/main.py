@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from bakeoff import __version__
 from bakeoff.cli import ask, compare, corpus, db, doctor, evaluate, ingest, locks, runs, settings
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, OutsideError
 
 BUG, INTERRUPTED, USAGE = 70, 130, 2
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException, wherever this Typer keeps it
@@ -59,7 +61,11 @@ def _fail(kind: str, message: str, code: int, *, hint: str | None = None, proble
     """Say what went wrong, as JSON on stdout where that was asked for, and return the exit code."""
     if "--json" in sys.argv:
         error = {"kind": kind, "message": message, "hint": hint, "problems": list(problems), "exit_code": code}
-        sys.stdout.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
+        try:
+            sys.stdout.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        except OSError:  # stdout itself is what failed: stderr is all that is left
+            sys.stderr.write(f"bakeoff: {message}\n")
         return code
     lines = [f"bakeoff: {message}", *(f"  - {problem}" for problem in problems)]
     if hint:
@@ -84,6 +90,12 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911  # the boundary: one outc
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; keep the interpreter quiet
         return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        message = f"the system refuses: {error.strerror or error}{where}"
+        return _fail(
+            "outside", message, OutsideError.exit_code, hint="check the disk, the rights, and where output goes"
+        )
     except Exception as error:  # noqa: BLE001  # the boundary: a bug keeps its traceback and its own exit code
         traceback.print_exc()
         return _fail("bug", f"a bug in bakeoff: {error!r}", BUG, hint="please report it with the traceback")
@@ -98,8 +110,19 @@ def _interrupted() -> int:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
-    sys.exit(_run(sys.argv[1:]))
+    """Run the command line and leave with its exit code; a polite kill is an interruption like Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = _run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains once more
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -31,13 +31,18 @@ EVAL_PATH = "bakeoff"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What one question gave: the snapshot, the context, the answer, and milliseconds by step."""
+    """What one question gave: the snapshot, the context, the answer, and milliseconds by step.
+
+    `wait` is the time until the models were free: `total` holds it, `embed` and `rerank` do not.
+    """
 
     snapshot: list[Hit]
     context: list[Hit]
     answer: Answer
     vector: NDArray[np.float32]
     latency_ms: dict[str, float]
+    pairs_cut: int | None = None
+    """Texts that the reranker read without their end; None: there is no reranker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +96,40 @@ class Pipeline:
         """Answer *question*."""
         latency: dict[str, float] = {}
         with _timed(latency, "total"):
-            with self._models.turn, _timed(latency, "embed"):
+            with self._turn(latency), _timed(latency, "embed"):
                 vector = self._models.embedder.encode_queries([question])[0]
             with _timed(latency, "retrieve"):
                 snapshot = self._retriever.search(question, vector)
-            snapshot = self._rerank(question, snapshot, latency)
+            snapshot, pairs_cut = self._rerank(question, snapshot, latency)
             with _timed(latency, "filter"):
                 context = fusion.select(snapshot, self.lock.config.retrieval.filter)
             with _timed(latency, "read"):
                 answer = self._models.reader.read(question, context)
-        return Answered(snapshot, context, answer, vector, latency)
+        return Answered(snapshot, context, answer, vector, latency, pairs_cut)
 
-    def _rerank(self, question: str, snapshot: list[Hit], latency: dict[str, float]) -> list[Hit]:
+    def _rerank(self, question: str, snapshot: list[Hit], latency: dict[str, float]) -> tuple[list[Hit], int | None]:
         config, reranker = self.lock.config.reranker, self._models.reranker
         if config is None or reranker is None:
-            return snapshot
-        with self._models.turn, _timed(latency, "rerank"):
+            return snapshot, None
+        with self._turn(latency), _timed(latency, "rerank"):
+            before = reranker.pairs_cut
             scores = reranker.score(question, [hit.text for hit in snapshot[: config.depth]])
-            return fusion.rerank(snapshot, [float(score) for score in scores], config.depth)
+            ranked = fusion.rerank(snapshot, [float(score) for score in scores], config.depth)
+            return ranked, reranker.pairs_cut - before
+
+    @contextmanager
+    def _turn(self, latency: dict[str, float]) -> Iterator[None]:
+        """Hold the models; the time until they were free is counted as `wait`."""
+        with _timed(latency, "wait"):
+            self._models.turn.acquire()
+        try:
+            yield
+        finally:
+            self._models.turn.release()
 
 
 @contextmanager
 def _timed(latency: dict[str, float], step: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
-    latency[step] = round((time.perf_counter() - began) * 1000, 3)
+    latency[step] = round(latency.get(step, 0.0) + (time.perf_counter() - began) * 1000, 3)

@@ -27,6 +27,7 @@ class Compared:
             "baseline": _side(self.baseline),
             "candidate": _side(self.candidate),
             "questions": self.result.questions,
+            "errors": {"baseline": _errors(self.baseline), "candidate": _errors(self.candidate)},
             "left_out": _left_out(self.baseline, self.candidate),
             "differences": [asdict(difference) for difference in self.result.differences],
             "gained": {name: [asdict(item) for item in moved] for name, moved in self.result.gained.items()},
@@ -41,8 +42,14 @@ def _side(run: Run) -> dict[str, Any]:
         "CHUNK_VERSION": run.chunk_version,
         "CONFIG_HASH": run.config_hash,
         "table_sha256": run.table_sha256,
+        "corpus": run.report["corpus"],
+        "notes": run.report["notes"],
         "aggregates": run.report["aggregates"],
     }
+
+
+def _errors(run: Run) -> int:
+    return int(run.report["aggregates"]["errors"])
 
 
 def _left_out(*runs: Run) -> list[dict[str, Any]]:
@@ -51,19 +58,43 @@ def _left_out(*runs: Run) -> list[dict[str, Any]]:
 
 
 def run(conn: Connection, baseline: Run, candidate: Run, *, seed: int) -> Compared:
-    """Compare two finished runs. Raises StateError where one is unfinished or their questions differ."""
+    """Compare two finished runs.
+
+    Raises StateError where one is unfinished or their questions or corpora differ, IntegrityError where the cases of
+    one are not what its evaluation recorded.
+    """
     for side in (baseline, candidate):
         if side.finished_at is None:
             raise StateError(
                 f"run {side.run_id} was interrupted",
                 hint=f"bakeoff evaluate --lock {side.config_hash} --questions FILE continues it",
             )
+    _check_same_ground(conn, baseline, candidate)
+    left = [case for case, _ in evaluations.cases_checked(conn, baseline)]
+    right = [case for case, _ in evaluations.cases_checked(conn, candidate)]
+    return Compared(baseline, candidate, comparison.compare(left, right, seed=seed))
+
+
+def _check_same_ground(conn: Connection, baseline: Run, candidate: Run) -> None:
+    """Raise StateError where the runs had other questions or another corpus; the hint names runs that had not."""
+    pair = evaluations.matching_pair(conn, baseline, candidate)
+    instead = (
+        None if pair is None else f"the newest runs of these locks that match: bakeoff compare {pair[0]} {pair[1]}"
+    )
     if baseline.questions_sha256 != candidate.questions_sha256:
         raise StateError(
             f"{baseline.run_id} was asked {baseline.question_set}, {candidate.run_id} {candidate.question_set} "
             "(or another version of it): their differences would mean nothing",
-            hint="evaluate both locks on the same question file",
+            hint=instead or "evaluate both locks on the same question file",
         )
-    left = [case for case, _ in evaluations.cases(conn, baseline.run_id)]
-    right = [case for case, _ in evaluations.cases(conn, candidate.run_id)]
-    return Compared(baseline, candidate, comparison.compare(left, right, seed=seed))
+    if baseline.corpus_sha256 != candidate.corpus_sha256:
+        raise StateError(
+            f"{baseline.run_id} was run on {_corpus(baseline)}, {candidate.run_id} on {_corpus(candidate)}: "
+            "their differences would mean nothing",
+            hint=instead or "ingest the same corpus under both locks, then evaluate both",
+        )
+
+
+def _corpus(run: Run) -> str:
+    corpus = run.report["corpus"]
+    return f"{corpus['source']} ({corpus['documents']} documents, {corpus['sha256'][:12]})"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from importlib import util
 from typing import Literal
 
-from bakeoff.adapters import embedded, ingests, locks, migrations, postgres, queries, retriever
+from bakeoff.adapters import embedded, ingests, locks, migrations, postgres, queries
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings
-from bakeoff.errors import BakeoffError, DatabaseError
+from bakeoff.errors import BakeoffError, DatabaseError, IntegrityError
+from bakeoff.stages import repair, verify
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -95,12 +96,20 @@ def _schema(conn: Connection) -> Iterator[Finding]:
 
 
 def _locks(conn: Connection) -> Iterator[Finding]:
-    states = locks.listing(conn)
-    if not states:
+    everything = locks.everything(conn)
+    states = [state for state in everything if isinstance(state, locks.LockState)]
+    damaged = [state for state in everything if isinstance(state, locks.Damaged)]
+    for item in damaged:
+        yield Finding("lock", "fail", f"{item.name}: {item.problem}", item.problem.hint or "")
+    if not everything:
         yield Finding("locks", "warn", "none yet", "bakeoff lock-config configs/baseline.yaml")
         return
     active = next((state for state in states if state.active), None)
-    if active is None:
+    if any(item.active for item in damaged):
+        yield Finding(
+            "active lock", "fail", "it is damaged: nothing can answer", "bakeoff locks activate LOCK (another)"
+        )
+    elif active is None:
         yield Finding("active lock", "warn", "none", "bakeoff locks activate LOCK")
     else:
         yield Finding(
@@ -115,26 +124,30 @@ def _locks(conn: Connection) -> Iterator[Finding]:
                 f"bakeoff shadow-ingest --lock {state.lock.config_hash} CORPUS continues it",
             )  # fmt: skip
         elif state.ingest_stage == "done" and not state.archived:
-            yield _retrieval(conn, state.lock.name, state)
+            yield from _serving(conn, state)
 
 
-def _retrieval(conn: Connection, name: str, state: locks.LockState) -> Finding:
-    """Plan a retrieval as it is served: table and both indexes must be there and used."""
-    ingest = ingests.finished(conn, state.lock)
+def _serving(conn: Connection, state: locks.LockState) -> Iterator[Finding]:
+    """Look at what a lock answers from: its tables, then its indexes as a retrieval is planned, then its rows."""
+    lock = state.lock
+    table, retrieval = f"table {lock.name}", f"retrieval {lock.name}"
+    check = table
     try:
         with postgres.translated():
-            check = retriever.plan_check(conn, state.lock, ingest.lexical)
+            ingest = ingests.finished(conn, lock)
+            repair.require_tables(conn, lock)
+            check = retrieval
+            repair.require_indexes(conn, lock, ingest)
+            yield Finding(retrieval, "ok", f"both indexes of {lock.table_name} are used ({ingest.lexical})")
+            check = table
+            verify.table(conn, lock, ingest)
+            yield Finding(table, "ok", f"{lock.table_name} holds what was ingested")
+    except IntegrityError as error:
+        anew = f"bakeoff shadow-ingest --restart --lock {lock.config_hash} CORPUS"
+        again = f"activate another lock, then {anew}, then bakeoff locks activate {lock.config_hash}"
+        yield Finding(check, "fail", str(error), again if state.active else anew)
     except BakeoffError as error:
-        return Finding(f"retrieval {name}", "fail", str(error), error.hint or "")
-    if check.ok:
-        return Finding(
-            f"retrieval {name}", "ok", f"both indexes of {state.lock.table_name} are used ({ingest.lexical})"
-        )
-    unused = "lexical" if check.dense_index_used else "vector"
-    return Finding(
-        f"retrieval {name}", "fail", f"the {unused} index of {state.lock.table_name} is not used",
-        f"bakeoff shadow-ingest --restart --lock {state.lock.config_hash} CORPUS",
-    )  # fmt: skip
+        yield Finding(check, "fail", str(error), error.hint or "")
 
 
 def run(settings: Settings) -> list[Finding]:

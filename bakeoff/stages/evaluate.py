@@ -1,7 +1,8 @@
 """Evaluate a lock: every question of a set through its pipeline, case by case.
 
 Callers may rely on: an interrupted evaluation is continued by the same call; two evaluations of one lock on one table
-give equal cases apart from timings; what was not measured is None; left-out questions are counted and named.
+give equal cases apart from timings; what was not measured is None; left-out questions are counted and named; nothing is
+answered from a chunk table that is not what was ingested, nor where no question's gold is in the corpus.
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ from queue import SimpleQueue
 from typing import Any
 
 from bakeoff import canonical, cases, gold
-from bakeoff.adapters import evaluations, ingests, postgres, questions, staging
+from bakeoff.adapters import chunks, evaluations, ingests, postgres, questions, staging
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
-from bakeoff.errors import InputError, StateError
+from bakeoff.errors import InputError, StateError, UsageError
 from bakeoff.gold import Question, Span
-from bakeoff.stages import answer
+from bakeoff.stages import answer, verify
 from bakeoff.stages.answer import Answered, Models, Pipeline
 
 Progress = Callable[[str, int, int | None], None]
 Connect = Callable[[], AbstractContextManager[Connection]]
 
 _WARM_UP = 3
+_NO_CACHES = "EVAL_DISABLE_CACHE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,20 @@ class _Ground:
 
 
 @dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is evaluated, on what: *not_in_corpus* counts the questions with gold of which the corpus lacks too much."""
+
+    lock: Lock
+    ingest: Ingest
+    asked: questions.QuestionSet
+    ground: _Ground
+    with_gold: int
+    not_in_corpus: int
+    chunks: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One evaluation that is under way; *total* questions, those of an earlier attempt included."""
 
@@ -94,10 +110,48 @@ def _ground(conn: Connection, lock: Lock, ingest: Ingest, asked: questions.Quest
     return _Ground(there, gold.Cover(spans, documents=wanted), share)
 
 
-def _begin(
-    conn: Connection, lock: Lock, ingest: Ingest, asked: questions.QuestionSet, now: datetime, options: Options
-) -> tuple[Run, bool]:
+def _no_caches(environ: Mapping[str, str]) -> None:
+    """Raise UsageError where the environment asks for caches: there are none to switch on."""
+    said = environ.get(_NO_CACHES, "1")
+    if said != "1":
+        raise UsageError(
+            f"{_NO_CACHES} is {said!r}: evaluations never use caches", hint=f"unset {_NO_CACHES}, or set it to 1"
+        )
+
+
+def _subject(conn: Connection, lock: Lock, question_spec: str, share: float) -> _Subject:
+    """Check what is there, before anything is answered.
+
+    Raises StateError without a finished ingest, IntegrityError where its table was changed, InputError where the
+    questions can't be used or are those of another corpus.
+    """
+    ingest = ingests.finished(conn, lock)
+    verify.table(conn, lock, ingest)
+    asked = questions.load_questions(question_spec, ingests.StoredDocuments(conn, ingest.ingest_id))
+    left_out = len(asked.left_out)
+    if not asked.questions:
+        raise InputError(f"{asked.name} has no usable question ({left_out} left out)", hint=_reasons(asked))
+    ground = _ground(conn, lock, ingest, asked, share)
+    found = [gold.in_corpus(question, ground.corpus) for question in asked.questions]
+    documents = ingests.corpus_digest(conn, ingest.ingest_id)[1]
+    if not found.count(1) and (left_out or found.count(0)):
+        raise InputError(
+            f"no gold of {asked.name} is in the corpus of {lock.name} ({documents} documents): "
+            f"{found.count(0)} questions have theirs elsewhere, {left_out} are left out",
+            hint=_reasons(asked),
+        )
+    judged = found.count(0) + found.count(1)
+    return _Subject(lock, ingest, asked, ground, judged, found.count(0), chunks.count(conn, lock), documents)
+
+
+def _reasons(asked: questions.QuestionSet) -> str:
+    first = f"; the first is left out because: {asked.left_out[0].reason}" if asked.left_out else ""
+    return f"are these the questions of this corpus?{first}"
+
+
+def _begin(conn: Connection, on: _Subject, now: datetime, options: Options) -> tuple[Run, bool]:
     """Return the run to work on, and whether it continues an interrupted one."""
+    lock, ingest, asked = on.lock, on.ingest, on.asked
     run = Run(
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         config_hash=lock.config_hash,
@@ -115,6 +169,7 @@ def _begin(
         finished_at=None,
         report={},
         table_sha256=str(ingest.table_sha256),
+        corpus_sha256=str(ingest.corpus_sha256),
         ingest_id=ingest.ingest_id,
     )
     interrupted = None if options.fresh else evaluations.unfinished(conn, run)
@@ -152,6 +207,7 @@ def _case(pipeline: Pipeline, question: Question, ground: _Ground) -> tuple[dict
         error=said.error,
         input_tokens=said.input_tokens,
         output_tokens=said.output_tokens,
+        pairs_cut=answered.pairs_cut,
     )
     judged = cases.judge(question, observed, corpus=ground.corpus, indexed=ground.indexed, share=ground.share)
     return {"eval_path": answer.EVAL_PATH, **judged}, answered
@@ -195,52 +251,80 @@ def run(
 ) -> Evaluated:
     """Evaluate *lock* on the questions that *question_spec* names.
 
-    Raises StateError where the lock has no finished ingest or another command works on the same evaluation; InputError
-    where the questions can't be used.
+    Raises StateError where the lock has no finished ingest or another command works on the same evaluation,
+    IntegrityError where the chunk table was changed, InputError where the questions can't be used or none has its gold
+    in the corpus, UsageError where the environment asks for caches.
     """
+    _no_caches(options.environ)
     with connect() as conn:
-        ingest = ingests.finished(conn, lock)
-        asked = questions.load_questions(question_spec, ingests.StoredDocuments(conn, ingest.ingest_id))
-        if not asked.questions:
-            raise InputError(
-                f"{asked.name} has no usable question ({len(asked.left_out)} left out)",
-                hint="are these the questions of this corpus? bakeoff evaluate --json lists the reasons",
-            )
-        run_, resumed = _begin(conn, lock, ingest, asked, now(), options)
+        on = _subject(conn, lock, question_spec, options.gold_share)
+        run_, resumed = _begin(conn, on, now(), options)
         with postgres.try_lock(conn, f"evaluation {run_.run_id}", busy=f"another command works on run {run_.run_id}"):
             done = evaluations.case_ids(conn, run_.run_id)
-            todo = [(n, question) for n, question in enumerate(asked.questions) if question.question_id not in done]
-            ground = _ground(conn, lock, ingest, asked, options.gold_share)
+            asked = on.asked.questions
+            todo = [(n, question) for n, question in enumerate(asked) if question.question_id not in done]
             if todo:
                 with answer.models(lock, cache_dir=options.cache_dir, environ=options.environ) as opened:
-                    _work(_Job(connect, lock, run_, ground, len(asked.questions)), opened, todo, progress)
-            finished = _finish(conn, lock, ingest, run_, asked, now())
+                    _work(_Job(connect, lock, run_, on.ground, len(asked)), opened, todo, progress)
+            finished = _finish(conn, on, run_, now())
     return Evaluated(finished[0], finished[1], resumed)
 
 
-def _finish(
-    conn: Connection, lock: Lock, ingest: Ingest, run_: Run, asked: questions.QuestionSet, at: datetime
-) -> tuple[Run, dict[str, Any]]:
+def _questions(on: _Subject) -> dict[str, Any]:
+    """Return what the report says of the questions: how many were asked, and which could not be."""
+    asked = on.asked
+    return {
+        "name": asked.name,
+        "sha256": asked.digest,
+        "used": len(asked.questions),
+        "with_gold": on.with_gold,
+        "not_in_corpus": on.not_in_corpus,
+        "gold_level": asked.gold_level,
+        "unjudged": asked.unjudged,
+        "absent_documents": list(asked.absent_documents),
+        "left_out": [{"question_id": item.question_id, "reason": item.reason} for item in asked.left_out],
+    }
+
+
+def _notes(on: _Subject, aggregates: Mapping[str, Any]) -> list[str]:
+    """Return what makes the figures say less than they seem to, one sentence each."""
+    notes = []
+    left_out, with_gold = len(on.asked.left_out), on.with_gold + len(on.asked.left_out)
+    if 2 * (left_out + on.not_in_corpus) > with_gold:
+        notes.append(
+            f"of {with_gold} questions with gold {left_out} are left out and {on.not_in_corpus} have theirs outside "
+            "the corpus: are these the questions of this corpus?"
+        )
+    least, wanted = aggregates["snapshot_size"]["least"], on.lock.config.retrieval.snapshot
+    if least < min(wanted, on.chunks):
+        advice = "; raise retrieval.ivfflat_probes" if on.lock.config.index.vector == "ivfflat" else ""
+        notes.append(
+            f"the smallest snapshot holds {least} of {wanted} chunks though the table holds {on.chunks}: "
+            f"the legs found too few{advice}"
+        )
+    if aggregates["pairs_cut"]:
+        notes.append(f"the reranker read {aggregates['pairs_cut']} texts without their end (reranker.max_tokens)")
+    return notes
+
+
+def _finish(conn: Connection, on: _Subject, run_: Run, at: datetime) -> tuple[Run, dict[str, Any]]:
     stored = evaluations.cases(conn, run_.run_id)
-    if len(stored) != len(asked.questions):
-        raise StateError(f"run {run_.run_id} has {len(stored)} cases for {len(asked.questions)} questions")
+    if len(stored) != len(on.asked.questions):
+        raise StateError(f"run {run_.run_id} has {len(stored)} cases for {len(on.asked.questions)} questions")
     results = [case for case, _ in stored]
+    aggregates = cases.aggregates(results, [timings for _, timings in stored])
     report = {
-        "questions": {
-            "name": asked.name,
-            "sha256": asked.digest,
-            "used": len(asked.questions),
-            "gold_level": asked.gold_level,
-            "left_out": [{"question_id": item.question_id, "reason": item.reason} for item in asked.left_out],
-        },
-        "aggregates": cases.aggregates(results, [timings for _, timings in stored]),
+        "questions": _questions(on),
+        "corpus": {"source": on.ingest.corpus, "sha256": run_.corpus_sha256, "documents": on.documents},
+        "notes": _notes(on, aggregates),
+        "aggregates": aggregates,
         "cases_sha256": canonical.digest(results),
-        "reader": lock.config.reader.kind,
-        "lexical": ingest.lexical,
+        "reader": on.lock.config.reader.kind,
+        "lexical": on.ingest.lexical,
     }
     evaluations.finish(conn, run_.run_id, at=at, report=report)
     done = replace(run_, finished_at=at, report=report)
-    return done, artifact(lock, done, stored)
+    return done, artifact(on.lock, done, stored)
 
 
 def artifact(lock: Lock, run_: Run, stored: list[tuple[dict[str, Any], dict[str, float]]]) -> dict[str, Any]:
@@ -252,6 +336,7 @@ def artifact(lock: Lock, run_: Run, stored: list[tuple[dict[str, Any], dict[str,
         "embedder": lock.embedder.model_dump(mode="json"),
         "ingest_id": run_.ingest_id,
         "table_sha256": run_.table_sha256,
+        "corpus_sha256": run_.corpus_sha256,
         "settings": run_.settings,
         "started_at": run_.started_at.isoformat(),
         "finished_at": None if run_.finished_at is None else run_.finished_at.isoformat(),

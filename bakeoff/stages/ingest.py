@@ -1,46 +1,50 @@
 """Shadow ingest: a corpus under a lock into a chunk table of its own, beside the one in production.
 
-Callers may rely on: production's table is never touched; a kill at any point is continued by the same call with the
-identical table as a result; a second call on the same corpus does nothing; two calls at once: one is refused.
+Callers may rely on: the rows of production's table are never touched; a kill at any point is continued by the same call
+with the identical table as a result; a second call on the same corpus checks the rows, builds lost indexes (or a lost
+table) anew, and else does nothing; two calls at once: one is refused.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, retriever, staging
+from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, staging
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, ModelError, StateError
-from bakeoff.stages import read
+from bakeoff.stages import read, repair, verify
 from bakeoff.stages.read import Progress, Report, Work
+from bakeoff.stages.repair import Connect
 
 _DEDUP_BATCH = 5_000
 _EMBED_BATCH = 1_024
 _STORE_BATCH = 10_000
 
-Connect = Callable[[], AbstractContextManager[Connection]]
-"""Opens one more connection (autocommit): for a cursor that stays open while the first one writes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """A finished ingest; *unchanged*: there was nothing to do; *resumed*: an earlier attempt was continued."""
+    """A finished ingest.
+
+    *unchanged*: there was nothing to do; *resumed*: an earlier attempt was continued; *repaired*: lost indexes were
+    built anew, no row was touched; *replaced*: the table was lost, and everything was made anew.
+    """
 
     ingest: Ingest
     lock: Lock
-    unchanged: bool
-    resumed: bool
+    unchanged: bool = False
+    resumed: bool = False
+    repaired: bool = False
+    replaced: bool = False
 
 
 def _find_duplicates(work: Work, connect: Connect, threshold: float, total: int) -> None:
@@ -130,16 +134,9 @@ def _index(work: Work, now: Callable[[], datetime], connect: Connect) -> None:
         work.progress("vacuum", 0, None)
         chunks.vacuum(conn, lock, work.ingest.lexical)
     with work.report.timed("check"):
-        with connect() as planning:  # it changes the session's planner settings
-            plan = retriever.plan_check(planning, lock, work.ingest.lexical)
+        plan = repair.planned(connect, lock, work.ingest)
         digest = staging.table_digest(conn, work.tables)
-    if not plan.ok:
-        unused = "lexical" if plan.dense_index_used else "vector"
-        raise StateError(
-            f"the planner does not use the {unused} index of {lock.table_name}",
-            hint="bakeoff doctor shows the server; see the plan with bakeoff shadow-ingest --json",
-        )
-    report = work.report.to_json() | {"plan": list(plan.plan), "server": _server(conn)}
+    report = work.report.to_json() | {"plan": list(plan), "server": _server(conn)}
     with conn.transaction():
         ingests.finish(conn, work.ingest, at=now(), table_sha256=digest, report=report)
         work.tables.drop_helpers(conn)
@@ -194,14 +191,18 @@ def _unchanged(conn: Connection, ingest: Ingest, corpus: datasets.Corpus, progre
 
 
 def forget(conn: Connection, lock: Lock) -> None:
-    """Remove the ingest of *lock* with its tables; embeddings stay. Raises StateError where the lock is active."""
-    active = locks.active(conn)
-    if active is not None and active[0].config_hash == lock.config_hash:
-        raise StateError(f"{lock.name} ({lock.config_hash}) is in production", hint="activate another lock first")
+    """Remove the ingest of *lock* with its tables; embeddings stay.
+
+    Raises StateError where the lock is active and has a finished table; one that was lost leaves nothing to protect.
+    """
     with conn.transaction():
+        locks.serialise(conn)  # an activation at the same time comes before this check, or finds no ingest
+        found = ingests.of_lock(conn, lock)
+        unfinished = found is not None and found.stage != "done"
+        if locks.active_since(conn, lock) is not None and chunks.exists(conn, lock) and not unfinished:
+            raise StateError(f"{lock.name} ({lock.config_hash}) is in production", hint="activate another lock first")
         staging.Tables(lock).drop_helpers(conn)
         chunks.drop(conn, lock)
-        found = ingests.of_lock(conn, lock)
         if found is not None:
             ingests.forget(conn, found)
 
@@ -228,37 +229,35 @@ def run(
     now: Callable[[], datetime],
     options: Options,
 ) -> Ingested:
-    """Ingest *corpus* under *lock*; continue where an earlier attempt stopped.
+    """Ingest *corpus* under *lock*; continue where an earlier attempt stopped, build anew what was lost since.
 
     Raises StateError where another ingest of the lock runs, the lock is archived, or it was made from another corpus;
-    InputError for the first bad document under `strict`, with nothing left behind; ModelError where the embedder is not
-    the lock's.
+    IntegrityError where the rows of a finished ingest were changed; InputError for the first bad document under
+    `strict`, with nothing left behind; ModelError where the embedder is not the lock's.
     """
     _check_embedder(lock, embedder)
     with connect() as conn:
         busy = f"another ingest into {lock.table_name} runs right now"
         with postgres.try_lock(conn, f"ingest {lock.table_name}", busy=busy):
-            if locks.is_archived(conn, lock):
-                raise StateError(
-                    f"{lock.name} ({lock.config_hash}) is archived",
-                    hint=f"bakeoff locks archive --restore {lock.config_hash}",
-                )
-            if options.restart:
+            _refuse_archived(conn, lock)
+            found = None if options.restart else ingests.of_lock(conn, lock)
+            replaced = found is not None and chunks.lost(conn, lock) is not None
+            if found is not None and (found.stage == "done" or (replaced and found.stage != "read")):
+                _require_unchanged(conn, lock, found, corpus, progress)
+            if replaced or options.restart:
                 forget(conn, lock)
-            found = ingests.of_lock(conn, lock)
+                found = None
             if found is not None and found.stage == "done":
-                return _again(conn, lock, found, corpus, progress)
-            if found is None:
-                ingest = _begin(conn, lock, corpus.name, strict=options.strict, now=now())
-            else:
-                ingest = _continued(conn, lock, found, corpus, progress, strict=options.strict)
+                return _again(conn, connect, lock, found, progress, now)
+            begun = found or _begin(conn, lock, corpus.name, strict=options.strict, now=now())
+            ingest = _continued(conn, lock, begun, corpus, progress, strict=options.strict)
             work = Work(conn, lock, ingest, embedder, progress, Report.of(ingest.report))
             try:
                 _continue(work, corpus, connect, now)
             except InputError:
                 forget(conn, lock)  # a corpus that can't be used leaves nothing behind
                 raise
-            return Ingested(ingests.finished(conn, lock), lock, unchanged=False, resumed=found is not None)
+            return Ingested(ingests.finished(conn, lock), lock, resumed=found is not None, replaced=replaced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +279,22 @@ def _require_unchanged(
         )
 
 
-def _again(conn: Connection, lock: Lock, found: Ingest, corpus: datasets.Corpus, progress: Progress) -> Ingested:
-    _require_unchanged(conn, lock, found, corpus, progress)
-    return Ingested(found, lock, unchanged=True, resumed=False)
+def _refuse_archived(conn: Connection, lock: Lock) -> None:
+    if locks.is_archived(conn, lock):
+        raise StateError(
+            f"{lock.name} ({lock.config_hash}) is archived", hint=f"bakeoff locks archive --restore {lock.config_hash}"
+        )
+
+
+def _again(
+    conn: Connection, connect: Connect, lock: Lock, found: Ingest, progress: Progress, now: Callable[[], datetime]
+) -> Ingested:
+    """Leave a finished ingest as it is, but for indexes that were lost. Raises IntegrityError where rows changed."""
+    verify.table(conn, lock, found)
+    repaired = repair.indexes(conn, connect, lock, found, progress=progress, now=now)
+    if repaired is not None:
+        return Ingested(repaired, lock, repaired=True)
+    return Ingested(found, lock, unchanged=True)
 
 
 def _continued(

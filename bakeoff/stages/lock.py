@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bakeoff.adapters import embedders, locks, rerankers
+from bakeoff.adapters import embedders, ingests, locks, rerankers
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock, PipelineConfig, config_hash, table_name, window_problems
 from bakeoff.errors import ConfigError, StateError
+from bakeoff.stages import repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,22 @@ def _check(config: PipelineConfig, embedder: embedders.Embedder, source: str) ->
         )
 
 
+def _check_language(conn: Connection, config: PipelineConfig, source: str) -> None:
+    known = locks.languages(conn)
+    if config.index.language not in known:
+        raise ConfigError(
+            f"{source} can't be locked: index.language is {config.index.language!r}, which this server does not have",
+            hint=f"it has {', '.join(known)}",
+        )
+
+
 def run(conn: Connection, config: PipelineConfig, *, name: str, source: str, now: datetime, cache_dir: Path) -> Locked:
     """Lock *config*, read from *source*, under *name*.
 
     An equal configuration returns the lock that exists. Raises ConfigError with the numbers where windows do not fit
-    the embedder, ModelError where a model can't be loaded.
+    the embedder or the server lacks the language, ModelError where a model can't be loaded.
     """
+    _check_language(conn, config, source)
     embedder = embedders.open_embedder(config.embedder, cache_dir=cache_dir)
     try:
         _check(config, embedder, source)
@@ -71,25 +82,28 @@ def run(conn: Connection, config: PipelineConfig, *, name: str, source: str, now
 
 
 def activate(conn: Connection, lock: Lock, *, now: datetime, reason: str) -> None:
-    """Record that *lock* is the one in production from *now* on. Raises StateError where it can't be."""
+    """Record that *lock* is the one in production from *now* on.
+
+    Raises StateError where it can't be: archived, not ingested, a table or an index missing; IntegrityError where its
+    rows are not those that were ingested.
+    """
     with conn.transaction():
         locks.serialise(conn)
-        current = locks.active(conn)
-        if current is not None and current[0].config_hash == lock.config_hash:
-            raise StateError(
-                f"{lock.name} ({lock.config_hash}) is already active since {current[1]:%Y-%m-%d %H:%M:%S} UTC"
-            )
+        since = locks.active_since(conn, lock)
+        if since is not None:
+            raise StateError(f"{lock.name} ({lock.config_hash}) is already active since {since:%Y-%m-%d %H:%M:%S} UTC")
         if locks.is_archived(conn, lock):
             raise StateError(
                 f"{lock.name} ({lock.config_hash}) is archived",
                 hint=f"bakeoff locks archive --restore {lock.config_hash}",
             )
-        state = next(item for item in locks.listing(conn) if item.lock.config_hash == lock.config_hash)
-        if state.ingest_stage != "done":
+        ingest = ingests.of_lock(conn, lock)
+        if ingest is None or ingest.stage != "done":
             raise StateError(
                 f"{lock.name} ({lock.config_hash}) has no finished ingest: nothing to answer from",
                 hint=f"bakeoff shadow-ingest --lock {lock.config_hash} CORPUS",
             )
+        repair.require_whole(conn, lock, ingest)
         locks.add_event(conn, lock, "activated", at=now, reason=reason)
 
 
@@ -97,8 +111,7 @@ def archive(conn: Connection, lock: Lock, *, now: datetime, reason: str, restore
     """Take *lock* out of use, or back into it; its table stays. Raises StateError for the active lock or no change."""
     with conn.transaction():
         locks.serialise(conn)
-        current = locks.active(conn)
-        if current is not None and current[0].config_hash == lock.config_hash and not restore:
+        if locks.active_since(conn, lock) is not None and not restore:
             raise StateError(f"{lock.name} ({lock.config_hash}) is the active lock", hint="activate another one first")
         if locks.is_archived(conn, lock) is not restore:
             said = "not archived" if restore else "already archived"

@@ -89,6 +89,7 @@ CREATE TABLE evaluations (
     config_hash     text NOT NULL REFERENCES locks,
     ingest_id       text NOT NULL,
     table_sha256    text NOT NULL,
+    corpus_sha256   text NOT NULL,
     question_set    text NOT NULL,
     questions_sha256 text NOT NULL,
     settings        jsonb NOT NULL,
@@ -106,3 +107,23 @@ CREATE TABLE evaluation_cases (
     timings     jsonb NOT NULL,
     PRIMARY KEY (run_id, question_id)
 );
+
+-- A finished evaluation is evidence: neither it nor its cases change any more.
+CREATE FUNCTION forbid_change_of_finished() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    ended timestamptz;
+BEGIN
+    EXECUTE format('SELECT finished_at FROM %I.evaluations WHERE run_id = $1', TG_TABLE_SCHEMA)
+    INTO ended USING CASE WHEN TG_OP = 'INSERT' THEN NEW.run_id ELSE OLD.run_id END;
+    IF ended IS NOT NULL THEN
+        RAISE EXCEPTION '% of %.% is refused: a finished evaluation never changes', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME;
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+CREATE TRIGGER evaluations_finished_never_change BEFORE UPDATE OR DELETE ON evaluations
+    FOR EACH ROW EXECUTE FUNCTION forbid_change_of_finished();
+CREATE TRIGGER evaluations_never_truncate BEFORE TRUNCATE ON evaluations EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER evaluation_cases_finished_never_change BEFORE INSERT OR UPDATE OR DELETE ON evaluation_cases
+    FOR EACH ROW EXECUTE FUNCTION forbid_change_of_finished();
+CREATE TRIGGER evaluation_cases_never_truncate BEFORE TRUNCATE ON evaluation_cases EXECUTE FUNCTION forbid_change();

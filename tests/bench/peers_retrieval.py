@@ -54,12 +54,9 @@ def vacuum(url: str, table: str) -> None:
         conn.execute(f"VACUUM (ANALYZE) {table}")
 
 
-def langchain(url: str, data: Data) -> Search:
-    """langchain-postgres: PGVectorStore with HybridSearchConfig and reciprocal rank fusion."""
+def known_to_langchain(data: Data) -> Any:  # a library that may not be installed
+    """Return the vectors of the questions, made before, as langchain asks for them."""
     from langchain_core.embeddings import Embeddings
-    from langchain_postgres import PGEngine, PGVectorStore
-    from langchain_postgres.v2.hybrid_search_config import HybridSearchConfig, reciprocal_rank_fusion
-    from langchain_postgres.v2.indexes import HNSWIndex, HNSWQueryOptions
 
     vectors = {question: data.question_vectors[n].tolist() for n, question in enumerate(data.questions)}
 
@@ -71,6 +68,15 @@ def langchain(url: str, data: Data) -> Search:
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [self.embed_query(text) for text in texts]
+
+    return Known()
+
+
+def langchain(url: str, data: Data) -> Search:
+    """langchain-postgres: PGVectorStore with HybridSearchConfig and reciprocal rank fusion."""
+    from langchain_postgres import PGEngine, PGVectorStore
+    from langchain_postgres.v2.hybrid_search_config import HybridSearchConfig, reciprocal_rank_fusion
+    from langchain_postgres.v2.indexes import HNSWIndex, HNSWQueryOptions
 
     hybrid = HybridSearchConfig(
         tsv_column="content_tsv",
@@ -89,7 +95,7 @@ def langchain(url: str, data: Data) -> Search:
     )
     store = PGVectorStore.create_sync(
         engine,
-        Known(),
+        known_to_langchain(data),
         "peer_langchain",
         k=SNAPSHOT,
         hybrid_search_config=hybrid,
@@ -130,18 +136,12 @@ def llama_index(url: str, data: Data) -> Search:
     store = opened(kind)
     vacuum(url, "data_peer_llama")
 
+    sizes = {"similarity_top_k": CANDIDATES, "sparse_top_k": CANDIDATES, "hybrid_top_k": SNAPSHOT}
+
     def search(number: int) -> list[object]:
-        found = store.query(
-            VectorStoreQuery(
-                query_embedding=data.question_vectors[number].tolist(),
-                query_str=data.questions[number],
-                mode=VectorStoreQueryMode.HYBRID,
-                similarity_top_k=CANDIDATES,
-                sparse_top_k=CANDIDATES,
-                hybrid_top_k=SNAPSHOT,
-            )
-        )
-        return list(found.nodes or [])
+        vector, text = data.question_vectors[number].tolist(), data.questions[number]
+        query = VectorStoreQuery(query_embedding=vector, query_str=text, mode=VectorStoreQueryMode.HYBRID, **sizes)
+        return list(store.query(query).nodes or [])
 
     return search
 

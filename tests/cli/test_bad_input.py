@@ -65,6 +65,7 @@ USAGE: list[tuple[list[str], int, str, str]] = [
     (["lock-config", "a.yaml", "--set", "retrieval.typo=1"], 2, "config", "1 problem in a.yaml"),
     (["lock-config", "a.yaml", "--max-tokens", "50", "--chunk-size", "60"], 2, "config", "reads 50"),
     (["lock-config", "a.yaml", "--name", "active"], 2, "config", "it means the lock in production"),
+    (["lock-config", "a.yaml", "--set", "index.language=klingon"], 2, "config", "which this server does not have"),
     (["lock-config", "a.yaml", "--backend", "nonsense"], 2, "config", "1 problem"),
     (["lock-config", "a.yaml", "--model", "nonsense"], 5, "model", "no model nonsense"),
     (["shadow-ingest", "corpus.jsonl", "--lock", "nothing"], 2, "not_found", "no lock 'nothing'"),
@@ -172,7 +173,7 @@ def test_artifacts_that_cannot_be_written(ingested: Project) -> None:
 
 
 def test_tampered_lock_stops_every_use(fresh: Project) -> None:
-    """A lock that was edited behind the trigger is refused wherever it is used."""
+    """A lock that was edited behind the trigger is refused wherever it is used, and listed as damaged."""
     import psycopg
 
     assert 0 == fresh.run("lock-config", "a.yaml").returncode
@@ -180,7 +181,8 @@ def test_tampered_lock_stops_every_use(fresh: Project) -> None:
     with psycopg.connect(fresh.url) as conn:
         conn.execute("ALTER TABLE bakeoff.locks DISABLE TRIGGER locks_never_change")
         conn.execute("UPDATE bakeoff.locks SET body = jsonb_set(body, '{config,seed}', '99')")
-    for arguments in (["locks", "show", "a"], ["locks", "list"], ["shadow-ingest", "corpus.jsonl", "--lock", "a"]):
+    assert ["damaged"] == [row["state"] for row in fresh.json("locks", "list")["locks"]]
+    for arguments in (["locks", "show", "a"], ["shadow-ingest", "corpus.jsonl", "--lock", "a"]):
         assert "integrity" == fresh.error(*arguments, code=4)["kind"]
 
 
@@ -189,7 +191,7 @@ def test_bug_keeps_its_traceback(fresh: Project) -> None:
     (fresh.folder / "sitecustomize.py").write_text(
         "import bakeoff.adapters.locks as locks\n"
         "def broken(conn):\n    raise RuntimeError('foreseen by nobody')\n"
-        "locks.listing = broken\n"
+        "locks.everything = broken\n"
     )
     done = fresh.run("locks", "list", "--json", PYTHONPATH=f"{fresh.folder}:{fresh.env['PYTHONPATH']}")
     assert 70 == done.returncode

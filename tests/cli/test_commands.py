@@ -106,7 +106,7 @@ def test_ask(done: Project) -> None:
     """An answer with its sources, snapshot and timings; `active` is the default lock."""
     found = done.json("ask", "what is an atom literal?", "--lock", "b")
     assert found["retrieved_context"]
-    assert {"embed", "retrieve", "read", "total", "filter"} == found["latency_ms"].keys()
+    assert {"wait", "embed", "retrieve", "read", "total", "filter"} == found["latency_ms"].keys()
     done.run("locks", "activate", "a")
     said = done.run("ask", "what is an atom literal?")
     assert 0 == said.returncode, said.stderr
@@ -272,6 +272,27 @@ def test_a_reader_that_answers_nothing_is_exit_code_5(done: Project) -> None:
     assert found["aggregates"]["means"]["oracle_retrieval_hit_prefilter"]["n"] == used
     said = done.run("evaluate", "--lock", "dead", "--questions", "questions.jsonl")
     assert f"{used} of {used} answers failed, the first with: " in said.stderr
+
+
+def test_caches_can_not_be_asked_for(done: Project) -> None:
+    """The environment is read by the command, and refused as any wrong value is."""
+    said = done.run("evaluate", "--lock", "a", "--questions", "questions.jsonl", EVAL_DISABLE_CACHE="0")
+    assert (2, "") == (said.returncode, said.stdout)
+    assert "EVAL_DISABLE_CACHE is '0': evaluations never use caches" in said.stderr
+
+
+def test_notes_are_on_stderr_and_in_the_text(done: Project) -> None:
+    """Questions of which more than half are lost: exit code 0, with a note in both places, and in compare."""
+    lines = (done.folder / "questions.jsonl").read_text().splitlines()
+    lost = [json.dumps({"id": f"x{n}", "question": "?", "gold": [{"doc": "no", "quote": "q"}]}) for n in range(3)]
+    (done.folder / "few.jsonl").write_text("\n".join([*lines[:2], *lost]) + "\n")
+    for name in ("a", "b"):
+        said = done.run("evaluate", "--lock", name, "--questions", "few.jsonl")
+        assert 0 == said.returncode
+        for shown in (said.stderr, said.stdout):
+            assert "of 5 questions with gold 3 are left out and 0 have theirs outside the corpus" in shown
+        assert "right, of all" in said.stdout
+    assert "note on A: of 5 questions with gold" in done.run("compare", "a", "b").stdout
 
 
 VARIES = (

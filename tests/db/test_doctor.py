@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
+from psycopg import sql
 
 from bakeoff.adapters.settings import Settings, Values
 from bakeoff.stages import doctor
@@ -31,8 +32,7 @@ def ingested(url: str, folder: Path, **given: Any) -> Any:
 def test_healthy_project(database_url: str, tmp_path: Path) -> None:
     """Everything there: every finding is ok, the active lock is named with its hash."""
     which = ingested(database_url, tmp_path)
-    with support.connector(database_url)() as conn:
-        lock_stage.activate(conn, which, now=NOW, reason="")
+    activate(database_url, which)
     found = examine(database_url, tmp_path)
     levels = {name: item.level for name, item in found.items() if not name.startswith(("embedder", "disk"))}
     assert {"ok"} == set(levels.values()), levels
@@ -40,35 +40,92 @@ def test_healthy_project(database_url: str, tmp_path: Path) -> None:
     assert doctor.healthy(list(found.values()))
 
 
-@pytest.mark.parametrize(("suffix", "unused"), [("_dense", "vector"), ("_bm25", "lexical")])
-def test_lost_index_is_found(database_url: str, tmp_path: Path, suffix: str, unused: str) -> None:
-    """An index that is gone is a failure, with the command that builds it again."""
+@pytest.mark.parametrize("suffix", ["_dense", "_bm25"])
+def test_lost_index_is_found_and_its_hint_helps(database_url: str, tmp_path: Path, suffix: str) -> None:
+    """An index of the active lock that is gone is a failure; the command beside it makes everything right."""
     which = ingested(database_url, tmp_path)
-    support_drop(database_url, which.table_name + suffix)
+    activate(database_url, which)
+    execute(database_url, "DROP INDEX {}", which.table_name + suffix)
     finding = examine(database_url, tmp_path)["retrieval test"]
-    assert "fail" == finding.level
-    assert unused in finding.detail or "does not exist" in finding.detail
-    assert finding.next
+    assert ("fail", True) == (finding.level, which.table_name + suffix in finding.detail)
+    assert finding.next.startswith(f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS")
+    run_ingest(database_url, which, tmp_path / "corpus.jsonl")
+    assert [] == failures(database_url, tmp_path)
 
 
-def support_drop(url: str, index: str) -> None:
-    """Drop an index, as an accident would."""
-    from psycopg import sql
+def test_lost_lists_are_found_and_the_hint_helps(database_url: str, tmp_path: Path) -> None:
+    """The inverted lists are an index too, without advice to make a schema that is there."""
+    which = ingested(database_url, tmp_path, index={"lexical": "lists"})
+    execute(database_url, "DROP TABLE {}", which.table_name + "_lexemes")
+    (finding,) = failures(database_url, tmp_path)
+    assert "retrieval test" == finding.check
+    assert finding.next.startswith(f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS")
+    run_ingest(database_url, which, tmp_path / "corpus.jsonl")
+    assert [] == failures(database_url, tmp_path)
 
+
+def activate(url: str, which: Any) -> None:
+    """Put a lock into production."""
     with support.connector(url)() as conn:
-        conn.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(index)))
+        lock_stage.activate(conn, which, now=NOW, reason="")
 
 
-def test_lost_table_is_found(database_url: str, tmp_path: Path) -> None:
-    """A chunk table that somebody dropped is a failure, not a crash."""
-    from psycopg import sql
+def failures(url: str, home: Path) -> list[doctor.Finding]:
+    """The findings that failed."""
+    return [item for item in doctor.run(Settings(Values(database_url=url, home=home), {})) if item.level == "fail"]
 
+
+def execute(url: str, statement: LiteralString, *names: str) -> None:
+    """Do what an accident would."""
+    with support.connector(url)() as conn:
+        conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def test_lost_table_is_found_and_its_hint_helps(database_url: str, tmp_path: Path) -> None:
+    """A chunk table that somebody dropped, of the active lock even, is one failure; its command makes it anew."""
     which = ingested(database_url, tmp_path)
-    with support.connector(database_url)() as conn:
-        conn.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(which.table_name)))
-    found = examine(database_url, tmp_path)
-    assert any("fail" == item.level for item in found.values())
-    assert not doctor.healthy(list(found.values()))
+    activate(database_url, which)
+    execute(database_url, "DROP TABLE {} CASCADE", which.table_name)
+    (finding,) = failures(database_url, tmp_path)
+    assert "table test" == finding.check
+    assert finding.next.startswith(f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS")
+    run_ingest(database_url, which, tmp_path / "corpus.jsonl")
+    assert [] == failures(database_url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE {} SET text = text || '!' WHERE ordinal = 1", "DELETE FROM {} WHERE ordinal = 1"]
+)
+def test_changed_rows_are_found_and_the_hint_helps(database_url: str, tmp_path: Path, change: LiteralString) -> None:
+    """A row changed behind our back is one failure; the way out of it differs for the active lock, and works."""
+    which = ingested(database_url, tmp_path)
+    activate(database_url, which)
+    execute(database_url, change, which.table_name)
+    (finding,) = failures(database_url, tmp_path)
+    assert "table test" == finding.check
+    restart = f"bakeoff shadow-ingest --restart --lock {which.config_hash} CORPUS"
+    back = f"bakeoff locks activate {which.config_hash}"
+    assert f"activate another lock, then {restart}, then {back}" == finding.next
+    other = make_lock(database_url, parts(seed=8), name="other")
+    run_ingest(database_url, other, tmp_path / "corpus.jsonl")
+    activate(database_url, other)
+    (finding,) = failures(database_url, tmp_path)
+    assert restart == finding.next
+    run_ingest(database_url, which, tmp_path / "corpus.jsonl", restart=True)
+    activate(database_url, which)
+    assert [] == failures(database_url, tmp_path)
+
+
+def test_damaged_lock_is_one_finding(database_url: str, tmp_path: Path) -> None:
+    """A lock whose row was changed is one failure with a way out; the others are looked at all the same."""
+    which = ingested(database_url, tmp_path)
+    bad = make_lock(database_url, parts(seed=8), name="bad")
+    execute(database_url, "ALTER TABLE locks DISABLE TRIGGER locks_never_change")
+    execute(database_url, "UPDATE locks SET body = jsonb_set(body, '{{config,seed}}', '99') WHERE name = 'bad'")
+    (finding,) = failures(database_url, tmp_path)
+    assert ("lock", True) == (finding.check, f"bad: lock {bad.config_hash}" in finding.detail)
+    assert finding.next
+    assert "ok" == examine(database_url, tmp_path)[f"table {which.name}"].level
 
 
 def test_interrupted_ingest_is_named(database_url: str, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_two_runs_give_equal_cases(ready: Ready) -> None:
 
 
 HITS = ("oracle_retrieval_hit_prefilter", "filter_hit_postfilter", "reader_used_gold")
-STEPS = {"total", "embed", "retrieve", "filter", "read"}
+STEPS = {"total", "wait", "embed", "retrieve", "filter", "read"}
 
 
 def test_artifact_has_every_field(ready: Ready) -> None:

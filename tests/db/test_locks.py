@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from bakeoff import config
 from bakeoff.adapters import locks
@@ -19,13 +21,9 @@ from tests.support import NOW, make_lock, parts
 
 
 def finish_ingest(url: str, which: config.Lock) -> None:
-    """Pretend that *which* was ingested: the rules of activation look at the stage alone."""
-    with support.connector(url)() as conn:
-        conn.execute(
-            "INSERT INTO ingests (ingest_id, config_hash, corpus, stage, strict, lexical, started_at) "
-            "VALUES (%s, %s, 'x', 'done', false, 'lists', now())",
-            (which.config_hash, which.config_hash),
-        )
+    """Ingest two topics under *which*."""
+    with tempfile.TemporaryDirectory() as folder:
+        support.run_ingest(url, which, support.write_jsonl(Path(folder) / "corpus.jsonl", support.topics(2, 1000)))
 
 
 def activate(url: str, which: config.Lock, reason: str = "") -> None:
@@ -168,12 +166,94 @@ def test_tampered_body_is_found(database_url: str) -> None:
         assert 4 == caught.value.exit_code
 
 
+def damage(url: str, which: config.Lock, path: str = "{config,seed}") -> None:
+    """Change the row of *which*, as a superuser can."""
+    with psycopg.connect(url) as conn:
+        conn.execute("ALTER TABLE bakeoff.locks DISABLE TRIGGER locks_never_change")
+        conn.execute(
+            "UPDATE bakeoff.locks SET body = jsonb_set(body, %s, '99') WHERE config_hash = %s",
+            (path, which.config_hash),
+        )
+
+
+@pytest.mark.parametrize("path", ["{config,seed}", "{config_hash}", "{config}"])
+def test_damaged_lock_takes_no_other_with_it(database_url: str, path: str) -> None:
+    """Others are listed, found and activated; the damaged one is marked, even while it is the active one."""
+    good, bad = make_lock(database_url), make_lock(database_url, parts(seed=8), name="bad")
+    for which in (good, bad):
+        finish_ingest(database_url, which)
+    activate(database_url, bad)
+    damage(database_url, bad, path)
+    for ref in (good.config_hash, good.config_hash[:6], good.chunk_version, "test"):
+        assert good == find(database_url, ref)
+    for ref in (bad.config_hash, "bad", "active"):
+        with pytest.raises(IntegrityError, match=bad.config_hash) as caught:
+            find(database_url, ref)
+        assert "backup" in str(caught.value.hint)
+    with support.connector(database_url)() as conn:
+        (found,) = [item for item in locks.everything(conn) if isinstance(item, locks.Damaged)]
+        assert [good] == [state.lock for state in locks.listing(conn)]
+    assert (bad.config_hash, bad.chunk_version, "bad", True) == (
+        found.config_hash, found.chunk_version, found.name, found.active,
+    )  # fmt: skip
+    activate(database_url, good)
+    assert good == find(database_url, "active")
+
+
+def test_lock_with_another_ones_body_is_damaged(database_url: str) -> None:
+    """A whole body with its own right digest under another lock's hash is not that lock."""
+    first, second = make_lock(database_url), make_lock(database_url, parts(seed=8), name="other")
+    with psycopg.connect(database_url) as conn:
+        conn.execute("ALTER TABLE bakeoff.locks DISABLE TRIGGER locks_never_change")
+        conn.execute(
+            "UPDATE bakeoff.locks l SET body = o.body, body_sha256 = o.body_sha256 FROM bakeoff.locks o "
+            "WHERE l.config_hash = %s AND o.config_hash = %s",
+            (second.config_hash, first.config_hash),
+        )
+    with pytest.raises(IntegrityError, match=second.config_hash):
+        find(database_url, second.config_hash)
+
+
+def test_hash_version_and_table_win_over_a_name(database_url: str) -> None:
+    """A newer lock that is named like another one's hash, version or table does not take its place."""
+    first = make_lock(database_url)
+    for number, ref in enumerate((first.config_hash, first.chunk_version, first.table_name)):
+        make_lock(database_url, parts(seed=number + 8), name=ref, now=NOW + timedelta(days=1))
+        assert first == find(database_url, ref)
+
+
 def test_activation_needs_a_finished_ingest(database_url: str) -> None:
     """A lock without a table can't go into production; the error says which command makes one."""
     which = make_lock(database_url)
     with pytest.raises(StateError, match="no finished ingest") as caught:
         activate(database_url, which)
     assert f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS" == caught.value.hint
+    with pytest.raises(NotFoundError, match="no lock is active"):
+        find(database_url, "active")
+
+
+SPOILED: list[tuple[LiteralString, str, type[StateError], str]] = [
+    ("UPDATE {} SET text = text || '!' WHERE ordinal = 1", "", IntegrityError, "is not what its ingest recorded"),
+    ("DELETE FROM {} WHERE ordinal = 1", "", IntegrityError, "is not what its ingest recorded"),
+    ("DROP TABLE {} CASCADE", "", StateError, "does not exist"),
+    ("DROP TABLE {} CASCADE", "_aliases", StateError, "does not exist"),
+    ("DROP INDEX {}", "_dense", StateError, "can't use"),
+    ("DROP INDEX {}", "_bm25", StateError, "can't use"),
+]
+
+
+@pytest.mark.parametrize(("change", "suffix", "kind", "message"), SPOILED)
+def test_activation_needs_what_was_ingested(
+    database_url: str, change: LiteralString, suffix: str, kind: type[StateError], message: str
+) -> None:
+    """Changed rows, a lost table or a lost index keep a lock out of production, with the command that helps."""
+    which = make_lock(database_url)
+    finish_ingest(database_url, which)
+    with support.connector(database_url)() as conn:
+        conn.execute(sql.SQL(change).format(sql.Identifier(which.table_name + suffix)))
+    with pytest.raises(kind, match=message) as caught:
+        activate(database_url, which)
+    assert f"--lock {which.config_hash} CORPUS" in str(caught.value.hint)
     with pytest.raises(NotFoundError, match="no lock is active"):
         find(database_url, "active")
 

@@ -52,7 +52,7 @@ def test_schema_file_equals_migrations(new_database: Callable[..., str]) -> None
         migrations.up(conn)
     expected = catalog(by_steps)
     assert len(expected["columns"]) > 40
-    assert 4 == len(expected["triggers"])
+    assert 8 == len(expected["triggers"])
     assert expected == catalog(by_file)
 
 

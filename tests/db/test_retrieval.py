@@ -37,6 +37,11 @@ def offered(conn: Connection) -> Sequence[lexical.Lexical]:
     return ("pg_textsearch", "lists") if postgres.capabilities(conn).has_textsearch else ("lists",)
 
 
+def place(hit: fusion.Hit) -> str:
+    """The chunk's place in (doc_id, start) order, as a text that sorts as it does: ties go by it."""
+    return f"{hit.doc_id} {hit.start:012d}"
+
+
 def test_the_snapshot_is_the_fusion_of_both_legs(
     conn: Connection, make_lock: MakeLock, fill: Fill, embed: Embed
 ) -> None:
@@ -52,8 +57,8 @@ def test_the_snapshot_is_the_fusion_of_both_legs(
             hits = open_retriever(conn, both, backend).search(question, vector)
             dense = open_retriever(conn, dense_only, backend).search(question, vector)
             words = open_retriever(conn, lexical_only, backend).search(question, vector)
-            legs = [([hit.chunk_id for hit in dense], 0.7), ([hit.chunk_id for hit in words], 1.3)]
-            assert fusion.rrf(legs, k=10)[:100] == [(hit.chunk_id, hit.score) for hit in hits]
+            legs = [([place(hit) for hit in dense], 0.7), ([place(hit) for hit in words], 1.3)]
+            assert fusion.rrf(legs, k=10)[:100] == [(place(hit), hit.score) for hit in hits]
             assert list(range(1, len(hits) + 1)) == [hit.rank for hit in hits]
             near = {hit.chunk_id: hit.dense_rank for hit in dense}
             found = {hit.chunk_id: (hit.lexical_rank, hit.lexical_score) for hit in words}
@@ -86,14 +91,14 @@ def test_a_search_is_one_round_trip(
             assert ["Bind", "Describe", "Execute", "Sync"] == sent
 
 
-def test_equal_scores_are_ordered_by_id(conn: Connection, make_lock: MakeLock, fill: Fill, embed: Embed) -> None:
-    """Thirty chunks of one text tie in both legs; they come in the order of their ids, however they are stored."""
+def test_equal_scores_are_ordered_by_place(conn: Connection, make_lock: MakeLock, fill: Fill, embed: Embed) -> None:
+    """Thirty chunks of one text tie in both legs; they come in the order of their places."""
     lock = make_lock()
     backends = offered(conn)
     fill(lock, ["an apple a day"] * 30, backends=backends)
     for backend in backends:
         hits = open_retriever(conn, lock, backend).search("apple", embed(["apple"])[0])
-        assert sorted(hit.chunk_id for hit in hits) == [hit.chunk_id for hit in hits]
+        assert sorted(map(place, hits)) == [place(hit) for hit in hits]
         assert [(rank, rank, rank) for rank in range(1, 31)] == [
             (hit.rank, hit.dense_rank, hit.lexical_rank) for hit in hits
         ]

@@ -213,6 +213,15 @@ def test_aggregates_of_a_few_cases() -> None:
     assert {"easy": (1, 1.0), "geo": (2, 1.0)} == tags
 
 
+def test_cut_texts_are_added_up() -> None:
+    """Over the questions that had a reranker; without one there is no number, not a zero."""
+    results = [judge(seen=replace(SEEN, pairs_cut=count)) for count in (2, 3, None)]
+    assert [2, 3, None] == [item["pairs_cut"] for item in results]
+    assert 5 == cases.aggregates(results, [])["pairs_cut"]
+    assert 0 == cases.aggregates([judge(seen=replace(SEEN, pairs_cut=0))], [])["pairs_cut"]
+    assert cases.aggregates([judge()], [])["pairs_cut"] is None
+
+
 def test_no_cases_have_no_figures() -> None:
     """Nothing evaluated is not a perfect score, and not a zero either."""
     found = cases.aggregates([], [])

@@ -288,3 +288,26 @@ def test_html_is_text_with_headings_and_rows() -> None:
     assert (title, text) == ("A title", expected)
     assert html_text("<p>no</p><h2>Head</h2>")[0] == "Head"
     assert html_text("<div>" * 20_000 + "deep") == ("", "deep")
+
+
+def test_a_link_out_of_the_folder_is_rejected(tmp_path: Path) -> None:
+    """A link inside is a document like any other; one that leads outside could be anybody's file."""
+    root = tmp_path / "docs"
+    root.mkdir()
+    (tmp_path / "secret.txt").write_text("not for you")
+    (root / "own.txt").write_text("mine")
+    (root / "in.txt").symlink_to(root / "own.txt")
+    (root / "out.txt").symlink_to(tmp_path / "secret.txt")
+    found = {Path(item.source).name: item for item in open_corpus(str(root))}
+    assert isinstance(found["own.txt"], Document)
+    assert isinstance(found["in.txt"], Document)
+    out = found["out.txt"]
+    assert isinstance(out, Rejected)
+    assert "a link to a file outside the folder" == out.reason
+
+
+def test_a_pipe_is_no_corpus(tmp_path: Path) -> None:
+    """A FIFO would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(InputError):
+        list(open_corpus(str(tmp_path / "pipe.jsonl")))

@@ -122,3 +122,12 @@ def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("!!python/object/apply:os.system ['echo hacked']")
     with pytest.raises(InputError, match="could not determine a constructor"):
         files.read_yaml(tmp_path / "x.yaml", what="configuration")
+
+
+@pytest.mark.parametrize(("text", "place"), [("a: 1\nb: 2\na: 3\n", "3:1"), ("x:\n  k: 1\n  k: 1\n", "3:3")])
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    """The second one never wins without a word."""
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"twice.yaml:{place}: the key '[ak]' stands twice"):
+        files.read_yaml(path, what="configuration")

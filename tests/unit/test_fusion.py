@@ -162,8 +162,8 @@ def test_select_keeps_its_limits(hits: list[Hit], limits: FilterConfig) -> None:
 
 
 def test_rerank_reorders_the_head_only() -> None:
-    """The first `depth` hits follow (-rerank_score, chunk_id), the rest keep their order, ranks are numbered anew."""
-    hits = [make(1), make(2, chunk_id="c09"), make(3), make(4), make(5)]
+    """The first `depth` hits follow (-rerank_score, place), the rest keep their order, ranks are numbered anew."""
+    hits = [make(1), make(2, chunk_id="c09", doc_id="z"), make(3, doc_id="y"), make(4), make(5)]
     found = fusion.rerank(hits, [0.1, 0.9, 0.9], 3)
     assert ["c03", "c09", "c01", "c04", "c05"] == [hit.chunk_id for hit in found]
     assert [1, 2, 3, 4, 5] == [hit.rank for hit in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -183,6 +183,16 @@ def test_funnel_leaves_out_what_did_not_run() -> None:
     found = gold.funnel(ask((GOLD,)), trace, corpus={"x"}, indexed=Cover(HELD))
     assert (1, None, 1, None, None) == (found.dense, found.lexical, found.context, found.used, found.right)
     assert found.lost_at is None
+
+
+def test_any_needed_passage_that_was_used_is_used() -> None:
+    """A reader that takes one sentence where two passages are needed used gold; the context still needs both."""
+    two = ask((GOLD,), (Span("y", 0, 4),))
+    trace = Trace(dense=None, lexical=None, snapshot=HELD, context=HELD, used=HELD, right=None)
+    found = gold.funnel(two, trace, corpus={"x", "y"}, indexed=Cover([*HELD, Span("y", 0, 4)]))
+    assert (1, 0, 0, 1) == (found.indexed, found.snapshot, found.context, found.used)
+    nothing = gold.funnel(two, replace(trace, used=[Span("z", 0, 9)]), corpus={"x", "y"}, indexed=Cover(HELD))
+    assert (0, "indexed") == (nothing.used, nothing.lost_at)
 
 
 def test_in_corpus_asks_for_what_is_needed() -> None:

@@ -275,3 +275,12 @@ def test_a_passage_is_one_of_gold() -> None:
     """What is resolved is the type that the pure rules hold."""
     (found,) = _resolve({("d3", "Nothing")}, TEXTS).values()
     assert found == Passage((Span("d3", 0, 7),))
+
+
+def test_a_reason_is_given_once(tmp_path: Path) -> None:
+    """Two quotes or spans that are lost for the same reason: it is said once."""
+    own = write(tmp_path / "q.jsonl", row("q1", ("no", "one"), ("no", "two"), ("d1", "three")))
+    said = "document no is not in the corpus"
+    assert [LeftOut("q1", f"{said}; the quote 'three' is not in document d1")] == [*load_questions(own, TEXTS).left_out]
+    spec = beir(tmp_path / "b", [query("q0", ["no", 0, 5], ["no", 6, 9])], "q0\tno\t1\n")
+    assert [LeftOut("q0", said)] == [*load_questions(spec, TEXTS).left_out]

@@ -132,7 +132,8 @@ def test_the_identity_is_the_weights(reranker: Reranker, folder: Path, tmp_path:
     program = (
         "import sys; from pathlib import Path; from bakeoff.adapters import rerankers; "
         "from bakeoff.config import RerankerConfig; "
-        "i = rerankers.identify_reranker(RerankerConfig(model=sys.argv[1]), cache_dir=Path(sys.argv[2])); "
+        "cfg = RerankerConfig(model=sys.argv[1], max_tokens=64); "
+        "i = rerankers.identify_reranker(cfg, cache_dir=Path(sys.argv[2])); "
         "print(i.weights_sha256, 'torch' in sys.modules)"
     )
     done = subprocess.run(
