@@ -45,7 +45,9 @@ def evaluate(
         environ=os.environ,
     )
     done = _evaluating.run(found, which, questions, options)
-    path = files.write_json(found.values.artifacts / "evaluations" / f"{done.run.run_id}.json", done.artifact)
+    path = files.write_json(
+        found.values.artifacts / "evaluations" / f"{done.run.run_id}.json", done.artifact, rows="case_results"
+    )
     summary = _evaluating.summary(done, path)
     emit(summary, human=lambda: _evaluating.text(summary), as_json=as_json)
     raise typer.Exit(_evaluating.exit_code(done))

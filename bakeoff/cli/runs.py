@@ -35,5 +35,7 @@ def export(
     with database() as conn:
         run = evaluations.find(conn, ref)
         body = evaluate.artifact(locks.find(conn, run.config_hash), run, evaluations.cases_checked(conn, run))
-    path = files.write_json(settings().values.artifacts / "evaluations" / f"{run.run_id}.json", body)
+    path = files.write_json(
+        settings().values.artifacts / "evaluations" / f"{run.run_id}.json", body, rows="case_results"
+    )
     emit({"run_id": run.run_id, "artifact": str(path)}, human=lambda: str(path), as_json=as_json)

@@ -10,7 +10,7 @@ say bakeoff lock-config configs/candidate.yaml --generate-runbook
 say bakeoff locks diff baseline candidate
 say bakeoff shadow-ingest --lock baseline python
 say bakeoff shadow-ingest --lock candidate python
-say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl
-say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl
+say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl --workers 2
+say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl --workers 2
 say bakeoff compare baseline candidate
 say bakeoff ask "How much memory does range(10**9) need compared to a list?" --lock candidate

@@ -131,3 +131,12 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, place: st
     path.write_text(text)
     with pytest.raises(InputError, match=f"twice.yaml:{place}: the key '[ak]' stands twice"):
         files.read_yaml(path, what="configuration")
+
+
+def test_rows_are_written_a_line_each(tmp_path: Path) -> None:
+    """The value that is read is the one that was written, and each row stands on a line of its own."""
+    value = {"a": 1, "rows": [{"x": "é"}, {"x": [1, {"y": None}]}], "b": {"c": []}}
+    path = files.write_json(tmp_path / "x.json", value, rows="rows")
+    assert value == json.loads(path.read_text())
+    assert '    {"x": "é"},' in path.read_text().splitlines()
+    assert {"a": 1, "rows": []} == json.loads(files.write_json(path, {"a": 1, "rows": []}, rows="rows").read_text())
