@@ -258,3 +258,11 @@ def run_evaluate(
         now=clock.now,
         options=evaluate.Options(cache_dir=CACHE, **options),
     )
+
+
+def lose_lexical(url: str, which: Lock) -> None:
+    """Drop the lexical index of *which*, whichever this server's ingest has built."""
+    with connector(url)() as conn:
+        for kind, suffix in (("INDEX", "_bm25"), ("TABLE", "_lexemes")):
+            name = sql.Identifier(which.table_name + suffix)
+            conn.execute(sql.SQL("DROP {} IF EXISTS {}").format(sql.SQL(kind), name))

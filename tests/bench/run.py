@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.bench import common
+from tests.bench import common, page
 
 ORDER = ("cli", "ingest", "retrieval", "embedders", "metrics", "scifact", "chunking")
 
@@ -18,7 +18,8 @@ def main() -> int:
         command = [sys.executable, "-m", f"tests.bench.bench_{name}"]
         if subprocess.run(command, cwd=common.ROOT, check=False).returncode:
             failed.append(name)
-    print(f"failed: {', '.join(failed)}" if failed else "all benchmarks ran; results in artifacts/bench/")
+    page.main()
+    print(f"failed: {', '.join(failed)}" if failed else "all benchmarks ran; the page is artifacts/bench/README.md")
     return len(failed)
 
 

@@ -40,14 +40,17 @@ def test_healthy_project(database_url: str, tmp_path: Path) -> None:
     assert doctor.healthy(list(found.values()))
 
 
-@pytest.mark.parametrize("suffix", ["_dense", "_bm25"])
-def test_lost_index_is_found_and_its_hint_helps(database_url: str, tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("leg", ["dense", "lexical"])
+def test_lost_index_is_found_and_its_hint_helps(database_url: str, tmp_path: Path, leg: str) -> None:
     """An index of the active lock that is gone is a failure; the command beside it makes everything right."""
     which = ingested(database_url, tmp_path)
     activate(database_url, which)
-    execute(database_url, "DROP INDEX {}", which.table_name + suffix)
+    if leg == "lexical":
+        support.lose_lexical(database_url, which)
+    else:
+        execute(database_url, "DROP INDEX {}", f"{which.table_name}_dense")
     finding = examine(database_url, tmp_path)["retrieval test"]
-    assert ("fail", True) == (finding.level, which.table_name + suffix in finding.detail)
+    assert ("fail", True) == (finding.level, which.table_name in finding.detail)
     assert finding.next.startswith(f"bakeoff shadow-ingest --lock {which.config_hash} CORPUS")
     run_ingest(database_url, which, tmp_path / "corpus.jsonl")
     assert [] == failures(database_url, tmp_path)

@@ -55,7 +55,7 @@ def other_index(url: str, which: Lock, suffix: str) -> None:
 
 LOSSES: list[tuple[str, str, Callable[[str, Lock, str], None]]] = [
     ("auto", "_dense", lambda url, which, suffix: execute(url, "DROP INDEX {}", which.table_name + suffix)),
-    ("auto", "_bm25", lambda url, which, suffix: execute(url, "DROP INDEX {}", which.table_name + suffix)),
+    ("auto", "", lambda url, which, _: support.lose_lexical(url, which)),
     ("lists", "_lexemes", lambda url, which, suffix: execute(url, "DROP TABLE {}", which.table_name + suffix)),
     ("auto", "_dense", spoil_index),
     ("auto", "_dense", other_index),
