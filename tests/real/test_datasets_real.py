@@ -12,7 +12,6 @@ from bakeoff.adapters.datasets import Document, open_corpus
 from bakeoff.adapters.questions import load_questions
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-DEMO = Path(__file__).parents[2] / "configs" / "demo" / "questions.jsonl"
 
 pytestmark = [
     pytest.mark.real,
@@ -79,11 +78,3 @@ def test_scifact_labels_are_no_answers() -> None:
     assert {question.answers for question in science.questions} == {()}
     name = f"beir:{DATA / 'xquad_zh_articles'}"
     assert load_questions(name, corpus(name)).questions[0].answers == ("308",)
-
-
-@pytest.mark.skipif(not DEMO.is_file(), reason="the demo's questions are not in this checkout")
-def test_the_demo_questions_find_their_quotes() -> None:
-    """In the language reference of this Python, nearly all quotes are found."""
-    found = load_questions(str(DEMO), corpus("python"))
-    assert len(found.questions) >= 150
-    assert len(found.left_out) <= 0.1 * len(found.questions), found.left_out
