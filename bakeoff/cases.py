@@ -18,11 +18,11 @@ from bakeoff.gold import Cover, Located, Question, Span
 K = 10
 """The cut of document-level metrics."""
 
+YES_NO = ("oracle_retrieval_hit_prefilter", "filter_hit_postfilter", "reader_used_gold", "answer_right")
+"""The per-case figures that are 0, 1 or null."""
+
 MEANS = (
-    "oracle_retrieval_hit_prefilter",
-    "filter_hit_postfilter",
-    "reader_used_gold",
-    "answer_right",
+    *YES_NO,
     "em",
     "precision",
     "recall",

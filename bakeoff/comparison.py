@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff import stats
-from bakeoff.cases import MEANS
+from bakeoff.cases import MEANS, YES_NO
 from bakeoff.errors import StateError
-
-BINARY = ("oracle_retrieval_hit_prefilter", "filter_hit_postfilter", "reader_used_gold", "answer_right")
-"""The figures that are yes or no for each question."""
 
 Case = Mapping[str, Any]
 
@@ -93,13 +90,13 @@ def compare(baseline: Sequence[Case], candidate: Sequence[Case], *, seed: int, r
                 p_value=p_values.get(name),
             )
         )
-    gained = {name: tuple(_moved(a, b) for a, b in pairs if (a[name], b[name]) == (0, 1)) for name in BINARY}
-    lost = {name: tuple(_moved(a, b) for a, b in pairs if (a[name], b[name]) == (1, 0)) for name in BINARY}
+    gained = {name: tuple(_moved(a, b) for a, b in pairs if (a[name], b[name]) == (0, 1)) for name in YES_NO}
+    lost = {name: tuple(_moved(a, b) for a, b in pairs if (a[name], b[name]) == (1, 0)) for name in YES_NO}
     return Comparison(tuple(differences), gained, lost, len(pairs))
 
 
 def _p_values(pairs: Sequence[tuple[Case, Case]]) -> dict[str, float]:
-    counts = {name: stats.paired_counts([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in BINARY}
+    counts = {name: stats.paired_counts([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in YES_NO}
     judged = {name: count for name, count in counts.items() if count.gained + count.lost + count.same}
     raw = [stats.mcnemar_exact(count.lost, count.gained) for count in judged.values()]
     return dict(zip(judged, stats.holm(raw), strict=True))

@@ -51,12 +51,24 @@ def _during(lock: Lock, baseline: Lock | None) -> list[str]:
     steps = [
         f"Ingest in the shadow of production: `bakeoff shadow-ingest --lock {candidate} CORPUS`{_RESUMES}",
         f"Ask it something: `bakeoff ask 'a question of your users' --lock {candidate}`",
-        f"Evaluate the candidate: `bakeoff evaluate --lock {candidate} --questions QUESTIONS`",
     ]
-    if baseline is not None:
+    evaluate = f"Evaluate the candidate: `bakeoff evaluate --lock {candidate} --questions QUESTIONS`"
+    checks = [
+        f"Probe it: `bakeoff probes --lock {candidate}{f' --baseline {baseline.config_hash}' if baseline else ''}`",
+        f"Check what fails a build: `bakeoff parity --lock {candidate}`",
+    ]
+    if baseline is None:
+        steps += [evaluate, *checks]
+    else:
+        plan = f"bakeoff plan --baseline {baseline.config_hash} --candidate {candidate} --questions QUESTIONS"
         steps += [
+            f"Fix the bar before the candidate has a score: `{plan}`",
             f"Evaluate the baseline: `bakeoff evaluate --lock {baseline.config_hash} --questions QUESTIONS`",
-            f"Compare them: `bakeoff compare {baseline.config_hash} {candidate}`",
+            evaluate,
+            "Time both in turn: `bakeoff timings --plan latest`",
+            *checks,
+            "Judge, the exit code is the verdict: `bakeoff kpi-check --plan latest --promote-check`",
+            f"See where questions were lost: `bakeoff explain {baseline.config_hash} {candidate}`",
         ]
     return [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
 
@@ -64,8 +76,10 @@ def _during(lock: Lock, baseline: Lock | None) -> list[str]:
 def _decide(lock: Lock, baseline: Lock | None) -> list[str]:
     which = "that was lost" if baseline else "whose gold was not found"
     looked = f"Every question {which} was looked at; the reasons are acceptable."
+    green = ["- [ ] The verdict is PASS (exit code 0)."] if baseline else []
     no = "nothing to undo, production was never touched"
     return [
+        *green,
         f"- [ ] {looked}",
         f"- [ ] Yes: `bakeoff locks activate {lock.config_hash} --reason WHY`",
         f"- [ ] No: {no}; `bakeoff locks archive {lock.config_hash} --reason WHY`",

@@ -1,4 +1,4 @@
-"""Intervals and paired tests; the seed is an argument.
+"""Intervals and tests; the seed is an argument.
 
 Callers may rely on: equal input and seed give equal output; pairs with an undefined side are dropped and counted, never
 taken as zero; NaN is an error; nothing is claimed from fewer data than a method needs (None instead).
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError, InputError
+
+_Floats = NDArray[np.float64]
 
 BLOCK = 1 << 16
 """Draws held in memory at once by the bootstrap: 1 MB with their values, so that they stay in the cache."""
@@ -59,10 +62,13 @@ class Proportion:
     level: float
 
 
-def _pairs(
+def defined_pairs(
     baseline: Sequence[float | None], candidate: Sequence[float | None]
 ) -> tuple[list[tuple[float, float]], int]:
-    """Return the pairs with both sides defined, and how many were dropped."""
+    """Return the pairs with both sides defined, and how many were dropped.
+
+    Raises InputError on unequal lengths, NaN and infinity.
+    """
     if len(baseline) != len(candidate):
         raise InputError(
             f"{len(baseline)} baseline values against {len(candidate)} of the candidate: not pairs",
@@ -94,7 +100,7 @@ def paired_bootstrap(
     _check_level(level)
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}, below 1", hint="10000 is the default")
-    pairs, dropped = _pairs(baseline, candidate)
+    pairs, dropped = defined_pairs(baseline, candidate)
     n = len(pairs)
     if n == 0:
         return Interval(None, None, None, 0, dropped, level)
@@ -102,15 +108,13 @@ def paired_bootstrap(
     mean = math.fsum(differences) / n
     if n == 1:
         return Interval(mean, None, None, 1, dropped, level)
-    means = _resampled_means(differences, np.random.default_rng(seed), resamples)
+    means = resampled_means(differences, np.random.default_rng(seed), resamples)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(mean, float(low), float(high), n, dropped, level)
 
 
-def _resampled_means(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], rng: np.random.Generator, resamples: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def resampled_means(values: _Floats, rng: np.random.Generator, resamples: int) -> _Floats:
     """Return the means of *resamples* samples of *values*, with replacement, in blocks of bounded memory."""
     n = len(values)
     means = np.empty(resamples)
@@ -125,7 +129,7 @@ def _resampled_means(
 
 def paired_counts(baseline: Sequence[float | None], candidate: Sequence[float | None]) -> PairedCounts:
     """Count the cases gained and lost; of yes/no values these are McNemar's discordant pairs. Raises InputError."""
-    pairs, dropped = _pairs(baseline, candidate)
+    pairs, dropped = defined_pairs(baseline, candidate)
     gained = sum(b > a for a, b in pairs)
     lost = sum(b < a for a, b in pairs)
     return PairedCounts(gained, lost, len(pairs) - gained - lost, dropped)
@@ -181,6 +185,129 @@ def holm(pvalues: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(pvalues) - position) * pvalues[index]))
         adjusted[index] = highest
     return adjusted
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A test statistic with its p-value."""
+
+    statistic: float
+    freedom: float
+    """Degrees of freedom."""
+    p: float
+    """Two-sided for t, the upper tail for chi-square."""
+
+
+def t_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Return the mean of *values*, as `difference`, with Student's interval (Student 1908); `dropped` is 0.
+
+    Raises InputError on NaN and infinity, ConfigError where the level is outside (0, 1).
+    """
+    _check_level(level)
+    kept = _finite(values)
+    n = len(kept)
+    if n < 2:  # noqa: PLR2004  # one value says nothing of the spread
+        return Interval(kept[0] if n else None, None, None, n, 0, level)
+    from scipy import special
+
+    mean, variance = _moments(kept)
+    half = float(special.stdtrit(n - 1, (1.0 + level) / 2.0)) * math.sqrt(variance / n)
+    return Interval(mean, mean - half, mean + half, n, 0, level)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> Tested | None:
+    """Test whether two independent samples have the same mean, whatever their variances (Welch 1947).
+
+    The statistic is of first - second. None where a sample has fewer than two values or neither varies: there is no
+    spread to measure the difference by. Raises InputError on NaN and infinity.
+    """
+    one, two = _finite(first), _finite(second)
+    if min(len(one), len(two)) < 2:  # noqa: PLR2004  # one value says nothing of the spread
+        return None
+    from scipy import special
+
+    (mean_one, variance_one), (mean_two, variance_two) = _moments(one), _moments(two)
+    error_one, error_two = variance_one / len(one), variance_two / len(two)
+    error = error_one + error_two
+    if error == 0.0:
+        return None
+    freedom = error**2 / (error_one**2 / (len(one) - 1) + error_two**2 / (len(two) - 1))
+    statistic = (mean_one - mean_two) / math.sqrt(error)
+    return Tested(statistic, freedom, 2.0 * float(special.stdtr(freedom, -abs(statistic))))
+
+
+def chi_square(table: Sequence[Sequence[int]]) -> Tested | None:
+    """Test whether the rows of a table of counts have the same distribution over its columns (Pearson 1900).
+
+    No continuity correction. Rows and columns of nothing but 0 are left out; None where fewer than two of either
+    remain. Raises InputError on a negative count and on rows of unequal length.
+    """
+    if len({len(row) for row in table}) > 1:
+        raise InputError("the rows of the table have unequal lengths", hint="give each row the same columns")
+    counts = np.array(_counts([count for row in table for count in row])).reshape(
+        len(table), len(table[0]) if table else 0
+    )
+    counts = counts[counts.any(axis=1)][:, counts.any(axis=0)]
+    if min(counts.shape) < 2:  # noqa: PLR2004  # nothing to compare
+        return None
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    return _pearson(counts, expected, (counts.shape[0] - 1) * (counts.shape[1] - 1))
+
+
+def goodness(observed: Sequence[int], shares: Sequence[float]) -> Tested | None:
+    """Test whether *observed* counts come in the proportion of *shares* (Pearson 1900); these need not add up to 1.
+
+    None where nothing was observed or there is one cell only. The approximation asks for five expected in each cell.
+    Raises InputError on a negative count, unequal lengths, or a share that is not above 0.
+    """
+    counts = np.array(_counts(observed))
+    if len(observed) != len(shares):
+        raise InputError(f"{len(observed)} counts against {len(shares)} shares", hint="give each count its share")
+    weights = np.array(_finite(shares))
+    if len(weights) and weights.min() <= 0.0:
+        raise InputError(f"a share is {weights.min()}, not above 0", hint="leave out what gets no traffic")
+    if len(counts) < 2 or not counts.any():  # noqa: PLR2004  # nothing to compare
+        return None
+    return _pearson(counts, counts.sum() * weights / weights.sum(), len(counts) - 1)
+
+
+def srm(observed: Sequence[int], shares: Sequence[float], *, alpha: float = 0.0005) -> bool | None:
+    """Say whether the units of an experiment's arms do not come in the *shares* they were given; None as `goodness`.
+
+    Sample-ratio mismatch (Fabijan et al. 2019), at a rate low enough to be asked every hour: a mismatch means that
+    assignment or logging is broken, and no figure of the experiment is to be believed. Raises as `goodness`,
+    ConfigError where alpha is outside (0, 1).
+    """
+    _check_level(alpha)
+    found = goodness(observed, shares)
+    return None if found is None else found.p < alpha
+
+
+def _pearson(counts: _Floats, expected: _Floats, freedom: int) -> Tested:
+    from scipy import special
+
+    statistic = math.fsum(((counts - expected) ** 2 / expected).ravel())
+    return Tested(statistic, freedom, float(special.chdtrc(freedom, statistic)))
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and variance (ddof 1)."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            raise InputError(f"value {index} is {value}", hint="find the step that made it; undefined is null")
+    return [float(value) for value in values]
+
+
+def _counts(values: Sequence[int]) -> list[float]:
+    for index, value in enumerate(values):
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"count {index} is {value}: expected at least 0", hint="count each unit once")
+    return [float(value) for value in values]
 
 
 def _check_level(level: float) -> None:

@@ -123,3 +123,7 @@ VACUUM (ANALYZE) {table};
 -- How far the index build of another session is.
 SELECT phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
 FROM pg_stat_progress_create_index WHERE pid = %(pid)s;
+
+-- name: bytes_taken
+-- Bytes of these tables with their indexes; one that is not there takes none.
+SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) FROM unnest(%(tables)s::text[]) AS tables (name);

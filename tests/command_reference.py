@@ -7,6 +7,7 @@ difference; with `--write` it writes the page anew.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import shlex
@@ -212,8 +213,9 @@ def problem(mention: Mention, known: dict[tuple[str, ...], Command]) -> str | No
     missing = [item.opts[0] for item in command.options if item.required and not {*item.opts} & options]
     if missing:
         return f"{missing[0]} is missing"
-    needed = len(command.arguments)
-    return None if len(given) == needed else f"{len(given)} arguments, expected {needed}"
+    needed = sum(item.required for item in command.arguments)
+    most = math.inf if any(item.nargs == -1 for item in command.arguments) else len(command.arguments)
+    return None if needed <= len(given) <= most else f"{len(given)} arguments, expected {needed}"
 
 
 def _split(words: list[str], command: Command) -> tuple[list[str] | str, set[str]]:

@@ -123,6 +123,14 @@ def count(conn: Connection, lock: Lock) -> int:
     return 0 if row is None else int(row[0])
 
 
+def bytes_taken(conn: Connection, lock: Lock) -> int:
+    """Return what the chunk table takes with all that belongs to it; 0 where there is none."""
+    name = names(lock)
+    tables = [name.table, name.aliases, name.lexemes]
+    row = conn.execute(queries.get("chunks.bytes_taken"), {"tables": tables}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def drop(conn: Connection, lock: Lock) -> None:
     """Remove the chunk table and all that belongs to it; nothing happens where there is none."""
     name = names(lock)

@@ -20,6 +20,9 @@ def evaluate(
     lock: LockRef,
     questions: Annotated[str, typer.Option("--questions", metavar="FILE", help="A .jsonl file, or beir:DIR[:split].")],
     workers: Annotated[int | None, typer.Option(min=1, max=3, help="Questions at once; default 1.")] = None,
+    gold_share: Annotated[
+        float, typer.Option("--gold-share", min=0.01, max=1.0, help="Covered share of a gold span that is a hit.")
+    ] = 0.5,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not continue an interrupted run.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,6 +44,7 @@ def evaluate(
     options = Options(
         workers=workers or found.values.workers,
         fresh=fresh,
+        gold_share=gold_share,
         cache_dir=found.values.home / "models",
         environ=os.environ,
     )

@@ -14,7 +14,25 @@ from typing import Annotated
 import typer
 
 from bakeoff import __version__
-from bakeoff.cli import ask, compare, corpus, db, doctor, evaluate, ingest, locks, runs, settings
+from bakeoff.cli import (
+    ask,
+    compare,
+    corpus,
+    db,
+    doctor,
+    evaluate,
+    explain,
+    ingest,
+    judge,
+    locks,
+    parity,
+    plan,
+    probes,
+    report,
+    runs,
+    settings,
+    sweep,
+)
 from bakeoff.errors import BakeoffError, OutsideError
 
 BUG, INTERRUPTED, USAGE = 70, 130, 2
@@ -22,7 +40,7 @@ _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException,
 
 app = typer.Typer(
     name="bakeoff",
-    help="Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, evaluate, compare.",
+    help="Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, plan, evaluate, judge.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -34,6 +52,13 @@ ingest.register(app)
 ask.register(app)
 evaluate.register(app)
 compare.register(app)
+plan.register(app)
+judge.register(app)
+explain.register(app)
+report.register(app)
+parity.register(app)
+probes.register(app)
+sweep.register(app)
 doctor.register(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
@@ -54,7 +79,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, evaluate, compare."""
+    """Change the retrieval of a RAG system in production without fear: lock, shadow-ingest, plan, evaluate, judge."""
 
 
 def _fail(kind: str, message: str, code: int, *, hint: str | None = None, problems: Sequence[str] = ()) -> int:

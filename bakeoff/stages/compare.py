@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from bakeoff.adapters import evaluations
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.postgres import Connection
 from bakeoff.errors import StateError
+
+Timed = tuple[evaluations.Case, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,22 @@ def run(conn: Connection, baseline: Run, candidate: Run, *, seed: int) -> Compar
     Raises StateError where one is unfinished or their questions or corpora differ, IntegrityError where the cases of
     one are not what its evaluation recorded.
     """
+    left, right = matched(conn, baseline, candidate)
+    return of_cases(baseline, candidate, [case for case, _ in left], [case for case, _ in right], seed=seed)
+
+
+def of_cases(
+    baseline: Run, candidate: Run, left: Sequence[evaluations.Case], right: Sequence[evaluations.Case], *, seed: int
+) -> Compared:
+    """Compare the cases of two runs that were `matched` before."""
+    return Compared(baseline, candidate, comparison.compare(left, right, seed=seed))
+
+
+def matched(conn: Connection, baseline: Run, candidate: Run) -> tuple[list[Timed], list[Timed]]:
+    """Return the cases of two runs that can be compared, each with its timings in ms by step.
+
+    Raises what `run` raises.
+    """
     for side in (baseline, candidate):
         if side.finished_at is None:
             raise StateError(
@@ -70,9 +89,7 @@ def run(conn: Connection, baseline: Run, candidate: Run, *, seed: int) -> Compar
                 hint=f"bakeoff evaluate --lock {side.config_hash} --questions FILE continues it",
             )
     _check_same_ground(conn, baseline, candidate)
-    left = [case for case, _ in evaluations.cases_checked(conn, baseline)]
-    right = [case for case, _ in evaluations.cases_checked(conn, candidate)]
-    return Compared(baseline, candidate, comparison.compare(left, right, seed=seed))
+    return evaluations.cases_of_finished(conn, baseline), evaluations.cases_of_finished(conn, candidate)
 
 
 def _check_same_ground(conn: Connection, baseline: Run, candidate: Run) -> None:

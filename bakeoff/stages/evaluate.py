@@ -37,11 +37,15 @@ _NO_CACHES = "EVAL_DISABLE_CACHE"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`workers`: 1 to 3. `fresh`: do not continue an interrupted run. `gold_share`: covered share that is a hit."""
+    """`workers`: 1 to 3. `fresh`: do not continue an interrupted run. `gold_share`: covered share that is a hit.
+
+    `only`: the ids of the questions to ask; None: all of them. Nothing takes such a run for one of the whole set.
+    """
 
     workers: int = 1
     fresh: bool = False
     gold_share: float = gold.DEFAULT_SHARE
+    only: frozenset[str] | None = None
     cache_dir: Path = Path(".bakeoff/models")
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,6 +81,7 @@ class _Subject:
     lock: Lock
     ingest: Ingest
     asked: questions.QuestionSet
+    settings: dict[str, Any]
     ground: _Ground
     with_gold: int
     not_in_corpus: int
@@ -119,7 +124,47 @@ def _no_caches(environ: Mapping[str, str]) -> None:
         )
 
 
-def _subject(conn: Connection, lock: Lock, question_spec: str, share: float) -> _Subject:
+def part_of(asked: questions.QuestionSet, only: frozenset[str]) -> questions.QuestionSet:
+    """Return the questions of *asked* whose ids are in *only*: a set with a name and a digest of its own.
+
+    The digest keeps whatever compares digests from taking a part for the whole. Raises InputError where *only* is empty
+    or names a question that can't be asked.
+    """
+    unknown = sorted(only - {question.question_id for question in asked.questions})
+    if unknown or not only:
+        raise InputError(
+            f"{asked.name} has no usable question {unknown[0]}"
+            if unknown
+            else f"no question of {asked.name} is wanted",
+            hint="name questions of the file whose gold is in the corpus",
+        )
+    return replace(
+        asked,
+        name=f"{asked.name} [{len(only)} of {len(asked.questions)}]",
+        digest=canonical.digest({"of": asked.digest, "only": sorted(only)}),
+        questions=tuple(question for question in asked.questions if question.question_id in only),
+        left_out=(),
+    )
+
+
+def settings(lock: Lock, options: Options, asked: questions.QuestionSet) -> dict[str, Any]:
+    """Return what a run records of how it is made; runs are continued or taken for each other where it is equal.
+
+    *asked* is the whole set, also where only a part of it is asked.
+    """
+    found = {
+        "workers": options.workers,
+        "gold_share": options.gold_share,
+        "caches": "off",
+        "seed": lock.config.seed,
+    }
+    if options.only is None:
+        return found
+    ids = canonical.digest(sorted(options.only))
+    return found | {"subset": {"of": asked.digest, "questions": len(options.only), "ids_sha256": ids}}
+
+
+def _subject(conn: Connection, lock: Lock, question_spec: str, options: Options) -> _Subject:
     """Check what is there, before anything is answered.
 
     Raises StateError without a finished ingest, IntegrityError where its table was changed, InputError where the
@@ -131,7 +176,7 @@ def _subject(conn: Connection, lock: Lock, question_spec: str, share: float) -> 
     left_out = len(asked.left_out)
     if not asked.questions:
         raise InputError(f"{asked.name} has no usable question ({left_out} left out)", hint=_reasons(asked))
-    ground = _ground(conn, lock, ingest, asked, share)
+    ground = _ground(conn, lock, ingest, asked, options.gold_share)
     found = [gold.in_corpus(question, ground.corpus) for question in asked.questions]
     documents = ingests.corpus_digest(conn, ingest.ingest_id)[1]
     if not found.count(1) and (left_out or found.count(0)):
@@ -140,8 +185,12 @@ def _subject(conn: Connection, lock: Lock, question_spec: str, share: float) -> 
             f"{found.count(0)} questions have theirs elsewhere, {left_out} are left out",
             hint=_reasons(asked),
         )
+    recorded = settings(lock, options, asked)
+    if options.only is not None:
+        asked = part_of(asked, options.only)
+        found = [gold.in_corpus(question, ground.corpus) for question in asked.questions]
     judged = found.count(0) + found.count(1)
-    return _Subject(lock, ingest, asked, ground, judged, found.count(0), chunks.count(conn, lock), documents)
+    return _Subject(lock, ingest, asked, recorded, ground, judged, found.count(0), chunks.count(conn, lock), documents)
 
 
 def _reasons(asked: questions.QuestionSet) -> str:
@@ -159,12 +208,7 @@ def _begin(conn: Connection, on: _Subject, now: datetime, options: Options) -> t
         chunk_version=lock.chunk_version,
         question_set=asked.name,
         questions_sha256=asked.digest,
-        settings={
-            "workers": options.workers,
-            "gold_share": options.gold_share,
-            "caches": "off",
-            "seed": lock.config.seed,
-        },
+        settings=on.settings,
         started_at=now,
         finished_at=None,
         report={},
@@ -257,7 +301,7 @@ def run(
     """
     _no_caches(options.environ)
     with connect() as conn:
-        on = _subject(conn, lock, question_spec, options.gold_share)
+        on = _subject(conn, lock, question_spec, options)
         run_, resumed = _begin(conn, on, now(), options)
         with postgres.try_lock(conn, f"evaluation {run_.run_id}", busy=f"another command works on run {run_.run_id}"):
             done = evaluations.case_ids(conn, run_.run_id)
@@ -319,6 +363,8 @@ def _finish(conn: Connection, on: _Subject, run_: Run, at: datetime) -> tuple[Ru
         "notes": _notes(on, aggregates),
         "aggregates": aggregates,
         "cases_sha256": canonical.digest(results),
+        "rows_sha256": evaluations.rows_digest(conn, run_.run_id),
+        "identity_sha256": evaluations.identity(run_),
         "reader": on.lock.config.reader.kind,
         "lexical": on.ingest.lexical,
     }

@@ -21,14 +21,19 @@ class Locked:
     created: bool
 
 
-def _check(config: PipelineConfig, embedder: embedders.Embedder, source: str) -> None:
+def windows(config: PipelineConfig, embedder: embedders.Embedder) -> list[str]:
+    """Return what is wrong between the windows of *config* and what its *embedder* reads, in words."""
     empty_prefix = config.prefix.render(title="", doc_id="")
-    problems = window_problems(
+    return window_problems(
         config,
         embedder.identity,
         prefix_tokens=embedder.tokenizer.counts([empty_prefix])[0] if empty_prefix else 0,
         special=embedder.tokenizer.special_tokens,
     )
+
+
+def _check(config: PipelineConfig, embedder: embedders.Embedder, source: str) -> None:
+    problems = windows(config, embedder)
     if problems:
         raise ConfigError(
             f"{source} can't be locked: {problems[0]}",

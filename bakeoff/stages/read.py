@@ -142,6 +142,11 @@ class _Cutter:
         )
 
 
+def cutter(work: Work) -> Callable[[Document], list[staging.Staged]]:
+    """Return what makes a document's staged chunks, as this pass does; it raises InputError for one that can't be."""
+    return _Cutter(work).cut
+
+
 @dataclass(slots=True)
 class _Batch:
     """Documents, their chunks and rejects, until there are enough for one transaction."""

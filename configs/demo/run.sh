@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo: lock baseline and candidate, ingest both in the shadow, evaluate both, compare them.
+# The demo: lock baseline and candidate, ingest both in the shadow, fix the bar, evaluate both, judge.
 # Everything stays in .bakeoff/ and artifacts/ of the folder it is run from; run again, it finds its work done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,7 +10,10 @@ say bakeoff lock-config configs/candidate.yaml --generate-runbook
 say bakeoff locks diff baseline candidate
 say bakeoff shadow-ingest --lock baseline python
 say bakeoff shadow-ingest --lock candidate python
+say bakeoff plan --baseline baseline --candidate candidate --questions configs/demo/questions.jsonl --gates configs/demo/gates.yaml --timings 100
 say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl --workers 2
 say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl --workers 2
-say bakeoff compare baseline candidate
-say bakeoff ask "How much memory does range(10**9) need compared to a list?" --lock candidate
+say bakeoff timings
+say bakeoff probes --lock candidate --baseline baseline
+say bakeoff kpi-check
+printf '\nnext: bakeoff parity --lock candidate, bakeoff explain baseline candidate, bakeoff report baseline candidate\n'

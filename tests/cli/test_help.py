@@ -15,11 +15,27 @@ from tests import support
 COMMANDS = [
     "",
     *("lock-config", "shadow-ingest", "ask", "evaluate", "compare", "doctor"),
+    *("plan", "plans", "plans list", "plans show", "timings", "kpi-check"),
+    *("probes", "parity", "explain", "report", "sweep"),
     *("locks", "locks list", "locks show", "locks diff", "locks activate", "locks archive", "locks log"),
     *("runs", "runs list", "runs export", "corpus", "corpus python", "config", "config show"),
     *("db", "db init", "db up", "db status", "db stop", "db down", "db reset"),
 ]
-HEAVY = {"torch", "pandas", "psycopg", "numpy", "pydantic", "onnxruntime", "yaml", "httpx", "rich.progress"}
+HEAVY = {
+    "torch",
+    "pandas",
+    "psycopg",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "jq",
+    "pydantic",
+    "onnxruntime",
+    "yaml",
+    "httpx",
+    "rich.progress",
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -55,7 +71,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert set() == {name for name in modules if name.startswith("bakeoff.adapters")}
 
 
-@pytest.mark.parametrize("group", ["", "locks", "db", "runs", "corpus", "config"])
+@pytest.mark.parametrize("group", ["", "locks", "plans", "db", "runs", "corpus", "config"])
 def test_group_without_command_shows_its_help(group: str, tmp_path: Path) -> None:
     """A group alone says what it can do, and that is usage: exit code 2, and no second message."""
     done = support.bakeoff(*group.split(), env=support.environment(None, tmp_path), cwd=tmp_path)

@@ -15,12 +15,14 @@ from tests import support
 
 CATALOG: dict[str, LiteralString] = {
     "columns": """
-        SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-               a.attstorage, coll.collname, pg_get_expr(d.adbin, d.adrelid)
+        SELECT c.relname, row_number() OVER (PARTITION BY c.relname ORDER BY a.attnum), a.attname,
+               format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attstorage, coll.collname,
+               pg_get_expr(d.adbin, d.adrelid)
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         LEFT JOIN pg_collation coll ON coll.oid = a.attcollation
-        WHERE n.nspname = 'bakeoff' AND c.relkind = 'r' AND a.attnum > 0 ORDER BY 1, 2""",
+        WHERE n.nspname = 'bakeoff' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY 1, 2""",
     "constraints": """
         SELECT c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c
         JOIN pg_namespace n ON n.oid = c.connamespace WHERE n.nspname = 'bakeoff' ORDER BY 1, 2""",
@@ -34,6 +36,10 @@ CATALOG: dict[str, LiteralString] = {
         WHERE n.nspname = 'bakeoff' ORDER BY 1""",
     "extensions": "SELECT extname, extversion FROM pg_extension WHERE extname = 'vector'",
 }
+
+
+VERSIONS = [item.version for item in migrations.known()]
+NEWEST = VERSIONS[-1]
 
 
 def catalog(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -52,7 +58,7 @@ def test_schema_file_equals_migrations(new_database: Callable[..., str]) -> None
         migrations.up(conn)
     expected = catalog(by_steps)
     assert len(expected["columns"]) > 40
-    assert 8 == len(expected["triggers"])
+    assert 12 == len(expected["triggers"])
     assert expected == catalog(by_file)
 
 
@@ -64,15 +70,42 @@ def test_up_down_up(new_database: Callable[..., str]) -> None:
     with support.connector(url)() as conn:
         conn.execute(f"CREATE TABLE {which.table_name} (x int)".encode())
         gone = migrations.down(conn, to=0)
-        assert [1] == [item.version for item in gone]
-        assert ((), (1,)) == (migrations.status(conn).applied, migrations.status(conn).pending)
+        assert VERSIONS[::-1] == [item.version for item in gone]
+        assert ((), tuple(VERSIONS)) == (migrations.status(conn).applied, migrations.status(conn).pending)
     empty = catalog(url)
     assert [] == empty["columns"] == empty["functions"]
     with support.connector(url)() as conn:
         assert [] == migrations.down(conn, to=0)
-        assert [1] == [item.version for item in migrations.up(conn)]
+        assert VERSIONS == [item.version for item in migrations.up(conn)]
         assert [] == migrations.up(conn)
     assert before == catalog(url)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_step_down_and_up(new_database: Callable[..., str], version: int) -> None:
+    """Any step back, and forwards again, and back: the same schema each time, below and above."""
+    url = new_database()
+    whole = catalog(url)
+    with support.connector(url)() as conn:
+        migrations.down(conn, to=version - 1)
+        below = catalog(url)
+        assert whole != below
+        migrations.up(conn)
+        assert whole == catalog(url)
+        migrations.down(conn, to=version - 1)
+        assert below == catalog(url)
+
+
+def test_plans_go_and_locks_stay(new_database: Callable[..., str]) -> None:
+    """Back before plans and records there were neither; what was locked is untouched."""
+    url = new_database()
+    which = support.make_lock(url)
+    with support.connector(url)() as conn:
+        assert [2] == [item.version for item in migrations.down(conn, to=1) if item.version == 2]
+        assert (None, None) == conn.execute("SELECT to_regclass('bakeoff.plans'), to_regclass('records')").fetchone()
+        migrations.up(conn)
+    assert [(which.config_hash,)] == support.rows(url, "SELECT config_hash FROM locks")
+    assert [(0, 0)] == support.rows(url, "SELECT (SELECT count(*) FROM plans), (SELECT count(*) FROM records)")
 
 
 def test_down_to_the_present_version_takes_nothing_back(new_database: Callable[..., str]) -> None:
@@ -97,7 +130,7 @@ def test_newer_schema_is_refused(database_url: str) -> None:
     with support.connector(database_url)() as conn:
         conn.execute("INSERT INTO bakeoff.migrations (version, name, sha256) VALUES (99, 'future', repeat('a', 64))")
         for refused in (migrations.up, migrations.require_current):
-            with pytest.raises(StateError, match="schema version 99, this bakeoff knows up to 1"):
+            with pytest.raises(StateError, match=f"schema version 99, this bakeoff knows up to {NEWEST}"):
                 refused(conn)
 
 
@@ -105,7 +138,7 @@ def test_older_schema_is_refused(new_database: Callable[..., str]) -> None:
     """Commands that need tables say which command makes them."""
     with (
         support.connector(new_database(empty=True))() as conn,
-        pytest.raises(StateError, match="1 migrations behind") as caught,
+        pytest.raises(StateError, match=f"{len(VERSIONS)} migrations behind") as caught,
     ):
         migrations.require_current(conn)
     assert "bakeoff db init" == caught.value.hint
@@ -132,7 +165,7 @@ def test_two_at_once_apply_each_once(new_database: Callable[..., str]) -> None:
     for thread in threads:
         thread.join()
     assert [] == failed
-    assert [1] == done
+    assert VERSIONS == done
 
 
 def test_reset_empties_whatever_is_there(database_url: str) -> None:
@@ -147,9 +180,9 @@ def test_reset_empties_whatever_is_there(database_url: str) -> None:
 def test_failed_migration_leaves_nothing(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration that fails half-way is rolled back whole and not recorded."""
     url = new_database()
-    broken = migrations.Migration(2, "broken", "CREATE TABLE half (x int); SELECT nonsense", "")
+    broken = migrations.Migration(NEWEST + 1, "broken", "CREATE TABLE half (x int); SELECT nonsense", "")
     known = migrations.known()
     monkeypatch.setattr(migrations, "known", lambda: [*known, broken])
     with pytest.raises(StateError, match="nonsense"), support.connector(url)() as conn:
         migrations.up(conn)
-    assert [(None, 1)] == support.rows(url, "SELECT to_regclass('bakeoff.half'), max(version) FROM migrations")
+    assert [(None, NEWEST)] == support.rows(url, "SELECT to_regclass('bakeoff.half'), max(version) FROM migrations")

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff import comparison, stats
-from bakeoff.cases import MEANS
-from bakeoff.comparison import BINARY, Moved
+from bakeoff.cases import MEANS, YES_NO
+from bakeoff.comparison import Moved
 from bakeoff.errors import StateError
 
 Case = dict[str, Any]
-VALUES = {name: st.sampled_from([0, 1, None] if name in BINARY else [0.0, 0.3, 1.0, None]) for name in MEANS}
+VALUES = {name: st.sampled_from([0, 1, None] if name in YES_NO else [0.0, 0.3, 1.0, None]) for name in MEANS}
 CASES = st.lists(
     st.fixed_dictionaries(VALUES | {"lost_at": st.sampled_from([None, "snapshot", "right"])}), max_size=8
 ).map(lambda found: [{"question_id": f"q{n}", "question": f"text {n}", **item} for n, item in enumerate(found)])
@@ -23,7 +23,7 @@ CASES = st.lists(
 
 def case(name: str, *, hit: int | None = 1, f1: float | None = 1.0, lost_at: str | None = None) -> Case:
     """A case result with the same value in every yes/no figure, and in every other one."""
-    figures = {item: hit if item in BINARY else f1 for item in MEANS}
+    figures = {item: hit if item in YES_NO else f1 for item in MEANS}
     return {"question_id": name, "question": f"text of {name}", "lost_at": lost_at, **figures}
 
 
@@ -37,7 +37,7 @@ def test_equal_runs_differ_by_exactly_nothing(run: list[Case], seed: int) -> Non
         assert {item.interval.difference, item.interval.low, item.interval.high} <= {0.0, None}
         assert (0, 0) == (item.counts.gained, item.counts.lost)
         assert item.p_value in {1.0, None}
-    assert dict.fromkeys(BINARY, ()) == found.gained == found.lost
+    assert dict.fromkeys(YES_NO, ()) == found.gained == found.lost
 
 
 @given(CASES, st.randoms(use_true_random=False))
@@ -54,10 +54,10 @@ def test_the_order_of_the_candidates_cases_does_not_matter(run: list[Case], rng:
 @settings(max_examples=40)
 def test_gained_and_lost_are_the_questions_that_moved(run: list[Case], data: st.DataObject) -> None:
     """Exactly those whose hit changed between 0 and 1; undefined on a side is no move. The other way is the mirror."""
-    other = [{**item, **{name: data.draw(VALUES[name]) for name in BINARY}} for item in run]
+    other = [{**item, **{name: data.draw(VALUES[name]) for name in YES_NO}} for item in run]
     found = comparison.compare(run, other, seed=1, resamples=20)
     back = comparison.compare(other, run, seed=1, resamples=20)
-    for name in BINARY:
+    for name in YES_NO:
         moves = {a["question_id"]: (a[name], b[name]) for a, b in zip(run, other, strict=True)}
         assert [key for key, move in moves.items() if move == (0, 1)] == [
             item.question_id for item in found.gained[name]
@@ -93,7 +93,7 @@ def test_p_values_are_adjusted_for_all_yes_no_figures() -> None:
     """Ten questions gained in all four figures: four times McNemar's 2/1024."""
     names = "abcdefghij"
     found = comparison.compare([case(n, hit=0) for n in names], [case(n) for n in names], seed=1, resamples=20)
-    assert [4 * 2 / 1024] * 4 == [item.p_value for item in found.differences if item.name in BINARY]
+    assert [4 * 2 / 1024] * 4 == [item.p_value for item in found.differences if item.name in YES_NO]
 
 
 def test_a_figure_that_neither_run_has_is_not_tested() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -202,3 +203,105 @@ def test_holm_refuses_what_is_no_p_value(p: float) -> None:
     """A value outside [0, 1] is refused."""
     with pytest.raises(InputError, match="not in"):
         stats.holm([0.5, p])
+
+
+SAMPLES = st.lists(st.floats(-100.0, 100.0).map(lambda value: round(value, 3)), min_size=2, max_size=30)
+
+
+@given(SAMPLES, SAMPLES)
+def test_welch_agrees_with_scipy(first: list[float], second: list[float]) -> None:
+    """Statistic, degrees of freedom and p-value are scipy's; None where nothing varies."""
+    found = stats.welch(first, second)
+    if len(set(first)) == len(set(second)) == 1:
+        assert found is None
+        return
+    assert found is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy warns of a sample that does not vary
+        expected = scipy.stats.ttest_ind(first, second, equal_var=False)
+    assert [expected.statistic, expected.df, expected.pvalue] == pytest.approx(
+        [found.statistic, found.freedom, found.p], rel=1e-9, abs=1e-9
+    )
+
+
+@given(SAMPLES, st.floats(0.5, 0.999))
+def test_student_s_interval_agrees_with_scipy(values: list[float], level: float) -> None:
+    """Both ends are scipy's to 1e-9."""
+    found = stats.t_interval(values, level=level)
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    reach = float(scipy.stats.t.ppf((1.0 + level) / 2.0, len(values) - 1)) * error
+    mean = float(np.mean(values))
+    assert found.low is not None
+    assert found.high is not None
+    assert [mean - reach, mean + reach] == pytest.approx([found.low, found.high], rel=1e-9, abs=1e-9)
+
+
+def test_student_s_interval_of_nearly_nothing() -> None:
+    """No value: no mean; one value: no interval; a level of 1 is refused."""
+    assert stats.Interval(None, None, None, 0, 0, 0.95) == stats.t_interval([])
+    assert stats.Interval(2.5, None, None, 1, 0, 0.95) == stats.t_interval([2.5])
+    with pytest.raises(ConfigError, match="level"):
+        stats.t_interval([1.0, 2.0], level=1.0)
+
+
+@given(st.lists(st.lists(st.integers(1, 500), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_chi_square_agrees_with_scipy(table: list[list[int]]) -> None:
+    """Statistic, degrees of freedom and p-value of a table are scipy's; empty rows and columns change nothing."""
+    expected = scipy.stats.chi2_contingency(table, correction=False)
+    for given_table in (table, [[*row, 0] for row in table] + [[0, 0, 0, 0]]):
+        found = stats.chi_square(given_table)
+        assert found is not None
+        assert [expected.statistic, expected.dof, expected.pvalue] == pytest.approx(
+            [found.statistic, found.freedom, found.p], rel=1e-9, abs=1e-9
+        )
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0.05, 1.0)), min_size=2, max_size=5))
+def test_goodness_agrees_with_scipy(cells: list[tuple[int, float]]) -> None:
+    """Counts against shares, whatever the shares add up to, as scipy; None without counts."""
+    counts, shares = [count for count, _ in cells], [share for _, share in cells]
+    found = stats.goodness(counts, shares)
+    if not any(counts):
+        assert found is None
+        return
+    assert found is not None
+    expected = scipy.stats.chisquare(counts, sum(counts) * np.array(shares) / sum(shares))
+    assert [expected.statistic, expected.pvalue] == pytest.approx([found.statistic, found.p], rel=1e-9, abs=1e-9)
+
+
+def test_srm_is_a_mismatch_that_chance_does_not_explain() -> None:
+    """Half and half: 5,000 to 5,100 is chance, 5,000 to 5,400 is not; one in ten of 10,000 may be 1,050, not 1,150."""
+    assert [False, True] == [stats.srm([5000, other], [0.5, 0.5]) for other in (5100, 5400)]
+    assert [False, True] == [stats.srm([10_000 - one, one], [0.9, 0.1]) for one in (1050, 1150)]
+    assert stats.srm([0, 0], [0.5, 0.5]) is None
+    with pytest.raises(ConfigError, match="level"):
+        stats.srm([1, 1], [0.5, 0.5], alpha=0.0)
+
+
+@pytest.mark.parametrize("table", [[], [[]], [[1, 2]], [[0, 0], [0, 0]], [[1, 0], [2, 0]], [[0, 0], [3, 4]]])
+def test_table_with_nothing_to_compare_is_none(table: list[list[int]]) -> None:
+    """Fewer than two rows or columns with counts: no test."""
+    assert stats.chi_square(table) is None
+
+
+@pytest.mark.parametrize("values", [[], [1.0]])
+def test_welch_claims_nothing_from_one_value(values: list[float]) -> None:
+    """A sample of fewer than two has no spread."""
+    assert stats.welch(values, [1.0, 2.0]) is None
+    assert stats.welch([1.0, 2.0], values) is None
+
+
+def test_tests_refuse_what_is_no_count_and_no_number() -> None:
+    """NaN, negative counts, ragged tables and shares of nothing are refused, each in words."""
+    with pytest.raises(InputError, match="value 1 is nan"):
+        stats.welch([1.0, math.nan], [1.0, 2.0])
+    with pytest.raises(InputError, match="value 0 is inf"):
+        stats.t_interval([math.inf, 1.0])
+    with pytest.raises(InputError, match="count 1 is -1"):
+        stats.chi_square([[1, -1], [2, 3]])
+    with pytest.raises(InputError, match="unequal lengths"):
+        stats.chi_square([[1], [2, 3]])
+    with pytest.raises(InputError, match="2 counts against 1"):
+        stats.goodness([1, 2], [1.0])
+    with pytest.raises(InputError, match="not above 0"):
+        stats.srm([1, 2], [1.0, 0.0])

@@ -1,0 +1,145 @@
+"""How judgements and timings are shown and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bakeoff import metrics, report
+from bakeoff.adapters import files
+from bakeoff.adapters.records import Record
+from bakeoff.cli._shared import say
+from bakeoff.rules import FACTS, LATENCY
+
+_ORDER = {"fail": 0, "error": 1, "no_data": 2, "inconclusive": 3, "pass": 4}
+_DECIDES_NOTHING = "*"
+_PROMOTE = "next: the candidate may be promoted; bakeoff locks activate {hash} records it"
+_NEXT = {
+    "pass": "next: bakeoff kpi-check --promote-check asks for passing probes and parity too",
+    "fail": "next: bakeoff explain {baseline} {candidate} shows where questions were lost",
+    "inconclusive": "next: add questions, or widen a margin, in a new plan",
+    "no_data": "next: run what the findings name",
+    "error": "next: mend the measurement that the findings name, and evaluate again",
+}
+
+
+def write(artifacts: Path, record: Record) -> Path:
+    """Write the judgement's artifact and return its path."""
+    name = f"{str(record.plan_sha256)[:12]}-{record.record_id}.json"
+    body = {"record": record.record_id, "sha256": record.sha256, "at": record.at.isoformat(), **record.body}
+    return files.write_json(artifacts / "judgements" / name, body)
+
+
+def data(record: Record, path: Path) -> dict[str, Any]:
+    """Return a judgement as `--json` prints it."""
+    return {"record": record.record_id, "at": record.at.isoformat(), **record.body, "artifact": str(path)}
+
+
+def _figure(metric: str, value: float | None) -> str:
+    if value is None:
+        return report.NOTHING
+    if metric == LATENCY:
+        return f"{value:.1f} ms"
+    return f"{value:.6g}" if metric in FACTS and float(value).is_integer() else f"{value:.3f}"
+
+
+def _change(item: dict[str, Any]) -> str:
+    """Return the difference with its interval in points (percent of a latency); of a level its own interval."""
+    low, high, level = item["low"], item["high"], item["rule"] == "level"
+    scale, digits, sign = (1, 3, "") if level else (100, 1, "+")
+    span = "" if low is None or high is None else f"[{scale * low:{sign}.{digits}f} {scale * high:{sign}.{digits}f}]"
+    if item["difference"] is None or level:
+        return span
+    if item["rule"] == "stable":
+        return f"{item['difference']:+g}"
+    return f"{scale * item['difference']:+.1f} {span}".rstrip()
+
+
+def _row(item: dict[str, Any]) -> tuple[Any, ...]:
+    verdict = item["verdict"] + ("" if item["severity"] == "block" else _DECIDES_NOTHING)
+    whole = item["metric"] in FACTS
+    seen = "" if item["detectable"] is None or whole else f"{100 * item['detectable']:.1f}"
+    figures = (_figure(item["metric"], item[name]) for name in ("baseline", "value"))
+    return item["gate"], verdict, *figures, _change(item), item["threshold"], seen, "" if whole else item["n"]
+
+
+def text(data: dict[str, Any]) -> str:
+    """Return what a person wants to know of a judgement, the worst first."""
+    found = sorted(data["findings"], key=lambda item: _ORDER[item["verdict"]])
+    columns = ("gate", "verdict", "baseline>", "candidate>", "change, pt>", "asked for", "sees>", "n>")
+    sides = " against ".join(f"{data[side]['lock']} (run {data[side]['run_id']})" for side in ("candidate", "baseline"))
+    lines = [f"{sides}, plan {data['plan_sha256'][:12]}"]
+    if data["label"]:
+        lines.append(f"note: {data['label']}")
+    quiet = sorted({item["severity"] for item in found} - {"block"})
+    notes = (f"{_DECIDES_NOTHING} {' and '.join(quiet)}: shown, decides nothing",) if quiet else ()
+    title = f"KPI gates ({data['profile']}); intervals of {1 - 2 * data['alpha']:.0%}, so each end is one-sided"
+    lines.append(report.table(title, columns, map(_row, found), notes=notes).terminal())
+    for item in found:
+        if item["verdict"] != "pass" or item["reason"] == "suspicious":
+            lines += _about(item)
+    for name, what in (("accepted_blind", "accepted blind"), ("known_scores", "planned after these runs were known")):
+        if data[name]:
+            lines.append(f"{what}: {', '.join(data[name])}")
+    promoted = data["verdict"] == "pass" and data["promote_check"]
+    runs = {side: data[side]["run_id"] for side in ("baseline", "candidate")}
+    hint = (_PROMOTE if promoted else _NEXT[data["verdict"]]).format(**runs, hash=data["candidate"]["CONFIG_HASH"])
+    return "\n".join([*lines, f"written to: {data['artifact']}", f"verdict: {data['verdict'].upper()}", hint])
+
+
+def _about(item: dict[str, Any]) -> list[str]:
+    lines = [f"{item['verdict']}: {item['gate']}: {item['said']}"]
+    if item["further_questions"] is not None:
+        lines.append(f"    about {item['further_questions']:,} more questions would decide it")
+    for worst in item["worst"]:
+        figures = " → ".join(_figure(item["metric"], worst[side]) for side in ("baseline", "candidate"))
+        lines.append(f"    {worst['question_id']}: {worst['question']}  [{figures}]")
+    if item["metric"] == LATENCY and item["verdict"] == "no_data":
+        lines.append("    next: bakeoff timings times both locks in turn")
+    return lines
+
+
+def show(data: dict[str, Any], *, form: str, out: Path | None, emit: Callable[..., None]) -> None:
+    """Print the judgement in one of its forms, or write it to *out*."""
+    from bakeoff import ci
+
+    forms: dict[str, Callable[[], str]] = {
+        "table": lambda: text(data),
+        "json": lambda: json.dumps(data, ensure_ascii=False, allow_nan=False),
+        "junit": lambda: ci.junit(data),
+        "github": lambda: ci.github(data),
+        "markdown": lambda: ci.markdown(data),
+    }
+    made = forms[form]
+    if out is None:
+        emit(data, human=made, as_json=form == "json")
+        return
+    files.write(out, (made().rstrip("\n") + "\n").encode())
+    say(f"verdict: {data['verdict'].upper()}, written to {out}")
+
+
+def _answered(timed: list[float | None]) -> list[float]:
+    """Return the times of the answers that did not fail."""
+    return [value for value in timed if value is not None]
+
+
+def timings(record: Record) -> dict[str, Any]:
+    """Return timings as `--json` prints them: percentiles of both arms."""
+    body = record.body
+    arms = {
+        side: {f"p{q}_ms": metrics.percentile(_answered(body[f"{side}_ms"]), q).value for q in (50, 95)}
+        for side in ("baseline", "candidate")
+    }
+    return {"record": record.record_id, "plan": body["plan_sha256"][:12], "questions": len(body["questions"]), **arms}
+
+
+def timings_text(data: dict[str, Any]) -> str:
+    """Return timings as they are printed."""
+    rows = [
+        (side, *(report.NOTHING if value is None else f"{value:.1f}" for value in data[side].values()))
+        for side in ("baseline", "candidate")
+    ]
+    title = f"{data['questions']} questions asked of both locks in turn, ms"
+    return report.table(title, ("lock", "p50>", "p95>"), rows).terminal() + "\nnext: bakeoff kpi-check"

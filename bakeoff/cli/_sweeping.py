@@ -1,0 +1,155 @@
+"""What `sweep` reads and shows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from bakeoff import report
+from bakeoff import sweep as sweeps
+from bakeoff.adapters import clock, files, postgres
+from bakeoff.adapters.settings import Settings
+from bakeoff.cli._evaluating import NAMES
+from bakeoff.cli._shared import progress
+from bakeoff.errors import ConfigError
+from bakeoff.stages import sweep
+from bakeoff.stages.prepare import Options, Order
+from bakeoff.stages.sweep import Swept
+
+_ANOTHER = "FILE"
+
+
+def order(path: Path, *, questions: str, corpus: str | None, baseline: str | None) -> Order:
+    """Read the sweep file at *path*, and the base that it names, which stands beside it."""
+    found = sweeps.parse(files.read_yaml(path, what="sweep file"), source=str(path))
+    base: Any = found.base
+    if isinstance(base, str):
+        beside = path.parent / base
+        base = files.read_yaml(beside, what="configuration")
+        if not isinstance(base, dict):
+            raise ConfigError(f"{beside}: expected keys and values", hint="configs/baseline.yaml shows them all")
+    if base is not None:
+        base = {key: value for key, value in base.items() if key != "name"}
+    return Order(found, str(path), base, questions, corpus, baseline)
+
+
+def run(found: Settings, wanted: Order, *, workers: int | None, drop_losers: bool) -> Swept:
+    """Run the sweep, with its progress on stderr."""
+    options = Options(
+        workers=workers or found.values.workers,
+        drop_losers=drop_losers,
+        cache_dir=found.values.home / "models",
+        environ=os.environ,
+    )
+    with progress() as step:
+        return sweep.run(
+            lambda: postgres.connect(found, autocommit=True), wanted, progress=step, now=clock.now, options=options
+        )
+
+
+def write(found: Settings, wanted: Order, done: Swept) -> dict[str, Any]:
+    """Write the finished sweep as its artifact, and return it with the place."""
+    data = {**done.body, "at": done.at.isoformat()}
+    name = f"{done.at:%Y%m%dT%H%M%S}-{wanted.sweep.name}.json"
+    return {**data, "artifact": str(files.write_json(found.values.artifacts / "sweeps" / name, data))}
+
+
+def text(data: dict[str, Any]) -> str:
+    """Return what a person wants to know of a sweep."""
+    asked, arms = data["questions"], {arm["config_hash"]: arm for arm in data["arms"]}
+    baseline = arms[data["baseline"]]
+    head = (
+        f"{data['name']}: {data['tried']} configurations against {baseline['lock']} ({data['baseline']}) by "
+        f"{NAMES[data['metric']]}, on {asked['used']} questions of {asked['name']}"
+    )
+    narrowing = [_rung(rung, arms) for rung in data["rungs"]] or [
+        "nothing to narrow: every configuration is a finalist, every question is the holdout's",
+        *(f"  {item['config_hash']}  {arms[item['config_hash']]['changes']}" for item in data["finalists"]),
+    ]
+    return "\n".join([head, *narrowing, _final(data), *_answer(data, arms), *_costs(data)])
+
+
+def _rung(rung: dict[str, Any], arms: dict[str, Any]) -> str:
+    rows = [
+        (
+            score["config_hash"],
+            arms[score["config_hash"]]["changes"],
+            score["mean"],
+            report.signed(score["difference"]),
+            score["pairs"],
+            "goes on" if score["kept"] else "dropped",
+        )
+        for score in rung["scores"]
+    ]
+    title = f"{rung['arms']} candidates on {rung['questions']} questions, {rung['keep']} go on"
+    columns = ("CONFIG_HASH", "changes", "mean>", "− baseline>", "n>", "")
+    return report.table(title, columns, rows).terminal()
+
+
+def _final(data: dict[str, Any]) -> str:
+    rows = [
+        (
+            item["config_hash"],
+            item["baseline"],
+            item["candidate"],
+            report.signed(item["difference"]),
+            report.NOTHING if item["low"] is None else f"{report.signed(item['low'])} … {report.signed(item['high'])}",
+            report.number(item["p_adjusted"], digits=4),
+            item["n"],
+            item["standing"],
+        )
+        for item in data["finalists"]
+    ]
+    columns = (
+        "CONFIG_HASH",
+        "baseline>",
+        "candidate>",
+        "difference>",
+        f"{1 - 2 * data['alpha']:.0%} interval>",
+        "p better>",
+        "n>",
+        "",
+    )
+    title = f"Finalists on the {len(data['questions']['holdout'])} questions of the holdout"
+    notes = (
+        f"p: one-sided, Holm over {len(rows)} finalists; {data['tried']} configurations were tried in all.",
+        "Narrowing never saw these questions.",
+    )
+    return report.table(title, columns, rows, notes=notes).terminal()
+
+
+def _answer(data: dict[str, Any], arms: dict[str, Any]) -> list[str]:
+    if data["winner"] is None:
+        said = [
+            f"no winner: none is shown to be better by {data['minimum_effect']:g} or more at alpha {data['alpha']:g}"
+        ]
+        if data["verdict"] == "no_data":
+            said = ["no winner: no finalist could be measured on every question"]
+        if data["holdout_needed"]:
+            said.append(
+                f"about {data['holdout_needed']:,} holdout questions would show the best of them, if it is as good as "
+                f"it looks; there were {len(data['questions']['holdout'])}"
+            )
+        return said
+    winner = arms[data["winner"]]
+    return [
+        f"winner: {winner['lock']} ({data['winner']}): {winner['changes']}",
+        f"next: bakeoff plan --baseline {data['baseline']} --candidate {data['winner']} --questions {_ANOTHER}",
+        f"  {_ANOTHER}: questions that this sweep has not asked, since the winner was chosen by its luck on these too",
+    ]
+
+
+def _costs(data: dict[str, Any]) -> list[str]:
+    texts, dropped = data["texts"], set(data["tables_dropped"])
+    lines = [f"texts: {texts['embedded']:,} embedded, {texts['reused']:,} known already"]
+    losers = [arm for arm in data["arms"] if arm["dropped_in_rung"] is not None]
+    left = sum(arm["table_bytes"] for arm in losers if arm["config_hash"] not in dropped)
+    if dropped:
+        lines.append(f"the tables of {len(dropped)} dropped candidates are removed")
+    if left:
+        lines.append(
+            f"the tables of {len(losers) - len(dropped)} dropped candidates take {report.size(left)}: --drop-losers "
+            "removes those that the sweep made"
+        )
+    return [*lines, f"written to: {data['artifact']}"]

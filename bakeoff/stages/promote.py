@@ -1,0 +1,116 @@
+"""What a promotion asks for beside the gates: passing probes and parity of the very run and table that were judged.
+
+Callers may rely on: a record counts only where it was made on the candidate's run and table, with the probes that are
+asked for, against the plan's baseline, and on a sample that is no token one; anything else is no data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bakeoff.adapters import ingests, records
+from bakeoff.adapters.evaluations import Run
+from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.records import About, Record
+from bakeoff.findings import Finding, Reason
+from bakeoff.verdicts import Severity, Verdict
+
+LEAST_DOCUMENTS = 50
+"""Documents that a parity check must have ingested again; all of a smaller corpus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the records must be of."""
+
+    run: Run
+    baseline: str
+    """CONFIG_HASH of the plan's baseline."""
+    probes_sha256: str
+    """Digest of the probes file that holds."""
+
+
+def _unfit_probes(demands: Demands, body: dict[str, Any]) -> str | None:
+    inputs = body["inputs"]
+    if inputs["table_sha256"] != demands.run.table_sha256:
+        return "they were made on another table"
+    if inputs["probes_sha256"] != demands.probes_sha256:
+        return "they were made with another probes file"
+    if body["baseline"] != demands.baseline:
+        return "they were made without the plan's baseline"
+    return None
+
+
+def _unfit_parity(conn: Connection, demands: Demands, body: dict[str, Any]) -> str | None:
+    if body["table_sha256"] != demands.run.table_sha256:
+        return "it was made on another table"
+    wanted = min(LEAST_DOCUMENTS, ingests.corpus_digest(conn, demands.run.ingest_id)[1])
+    if body["sample"]["documents"] < wanted:
+        return f"it ingested {body['sample']['documents']} documents again, fewer than {wanted}"
+    return None
+
+
+def _failed(found: Record) -> str:
+    """Return the names of what did not pass in a record, as they are asked for again."""
+    bad = [
+        str(item.get("name") or item.get("check"))
+        for item in found.body["findings"]
+        if item["verdict"] != Verdict.PASS and item.get("severity", Severity.BLOCK) == Severity.BLOCK
+    ]
+    return ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")  # noqa: PLR2004  # a line
+
+
+def _finding(kind: str, verdict: Verdict, reason: Reason, said: str) -> Finding:
+    return Finding(
+        gate=kind,
+        metric=kind,
+        rule="recorded",
+        severity=Severity.BLOCK,
+        verdict=verdict,
+        reason=reason,
+        said=said,
+        threshold="pass",
+    )
+
+
+def _judged(kind: str, command: str, found: Record | None, unfit: str | None) -> Finding:
+    if found is None or found.verdict is None:
+        return _finding(
+            kind, Verdict.NO_DATA, Reason.NOTHING_MEASURED, f"{command} was not run on this run and table yet"
+        )
+    if unfit is not None:
+        return _finding(
+            kind, Verdict.NO_DATA, Reason.NOTHING_MEASURED, f"{unfit} (record {found.record_id}): {command}"
+        )
+    verdict = Verdict(found.verdict)
+    if verdict is Verdict.PASS:
+        return _finding(kind, verdict, Reason.REACHED, f"record {found.record_id} ({found.sha256[:12]})")
+    said = f"{_failed(found)} (record {found.record_id}); {command} says more"
+    return _finding(kind, verdict, Reason.NOT_REACHED, said)
+
+
+def demanded(conn: Connection, demands: Demands) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    """Return what the newest probes and parity say, and the records that this rests on by kind."""
+    run = demands.run
+    about = About(config_hash=run.config_hash, run_id=run.run_id)
+    probes, parity = records.latest(conn, "probes", about), records.latest(conn, "parity", about)
+    findings = (
+        _judged(
+            "probes",
+            f"bakeoff probes --lock {run.config_hash} --baseline {demands.baseline}",
+            probes,
+            None if probes is None else _unfit_probes(demands, probes.body),
+        ),
+        _judged(
+            "parity",
+            f"bakeoff parity --lock {run.config_hash}",
+            parity,
+            None if parity is None else _unfit_parity(conn, demands, parity.body),
+        ),
+    )
+    rests_on = {
+        kind: None if found is None else {"record": found.record_id, "sha256": found.sha256}
+        for kind, found in (("probes", probes), ("parity", parity))
+    }
+    return findings, rests_on
