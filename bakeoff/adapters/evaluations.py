@@ -132,7 +132,7 @@ def rows_digest(conn: Connection, run_id: str) -> str:
 
 def _check_identity(run: Run) -> None:
     """Raise IntegrityError where a finished *run* is no longer of the lock, table and questions it was recorded of."""
-    if run.report.get("identity_sha256", identity(run)) != identity(run):
+    if "rows_sha256" in run.report and run.report.get("identity_sha256") != identity(run):
         raise IntegrityError(
             f"run {run.run_id} is not of what it was: lock, table, corpus, questions or settings differ",
             hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",

@@ -351,3 +351,12 @@ def test_a_copied_question_is_always_found(words: list[str], before: str) -> Non
 def test_expectations_are_values() -> None:
     """They can be compared and don't change."""
     assert Expectation(at_least=1) == Expectation(at_least=1.0)
+
+
+@pytest.mark.parametrize("offenders", [5, "abc", {"a": 1}])
+def test_offenders_that_are_no_list_are_an_error_of_the_probe(offenders: Any) -> None:
+    """Letters of a word are no offenders; nothing given is none."""
+    found = probe_findings.measured({"value": 1, "offenders": offenders})
+    assert isinstance(found, Unmeasured)
+    assert Verdict.ERROR is found.verdict
+    assert Measured(1, ()) == probe_findings.measured({"value": 1, "offenders": None})
