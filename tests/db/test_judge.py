@@ -298,8 +298,10 @@ def test_a_run_on_other_questions_is_not_relabelled(made: Planned) -> None:
 def test_a_run_has_a_case_for_each_question_of_the_plan(made: Planned) -> None:
     """Even where all of its digests are right: a third of the cases is no evaluation of the plan's questions."""
     stored, run_id = narrowing(made), other_questions(made)
-    older = "report = report - ARRAY['identity_sha256', 'rows_sha256']"  # as a version wrote that had neither
-    statement = f"UPDATE bakeoff.evaluations SET questions_sha256 = %s, {older} WHERE run_id = %s"
+    statement = (  # the report of a version that kept neither digest
+        "UPDATE bakeoff.evaluations SET questions_sha256 = %s, "
+        "report = report - ARRAY['identity_sha256', 'rows_sha256'] WHERE run_id = %s"
+    )
     made.tamper("evaluations", statement, stored.plan.questions.sha256, run_id)
     refused(made, stored, IntegrityError, rf"run {run_id} has 12 cases for the plan's {made.count} questions")
 
