@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from bakeoff import probe_findings, verdicts
-from bakeoff.adapters import evaluations, ingests, jq_programs, postgres, probing, queries, records
+from bakeoff.adapters import evaluations, ingests, jq_programs, postgres, probing, queries, records, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.jq_programs import Program
 from bakeoff.adapters.postgres import Connection
@@ -29,8 +29,6 @@ from bakeoff.stages import evaluate, probe_checks, repair
 from bakeoff.stages.probe_checks import Subject
 from bakeoff.verdicts import Verdict
 
-TOKEN_LIMIT = 1024
-"""Tokens of an embedded text, at most, whatever the embedder reads."""
 _OF_THE_RECORD = frozenset({"run_cases", "run_fingerprints"})
 """The checks that say themselves that a run was changed."""
 _NO_BASELINE = "no --baseline was named"
@@ -145,7 +143,7 @@ def _filling(on: Subject) -> Filling:
         "chunk_version": lock.chunk_version,
         "prefix_policy": lock.config.prefix.policy,
         "dimension": lock.embedder.dimension,
-        "token_limit": min(TOKEN_LIMIT, lock.embedder.max_tokens),
+        "token_limit": tables.token_limit(lock),
         "embedder_id": None if row is None else row[0],
         "run_id": None if on.run is None else on.run.run_id,
         "baseline_hash": None if on.baseline is None else on.baseline.config_hash,
