@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET  # to write with; nothing is parsed
 
-from bakeoff import report
+from bakeoff import gate_words, report, summary
 from bakeoff.errors import InputError
-from bakeoff.rules import FACTS, LATENCY
 from bakeoff.verdicts import EXIT_OF, Severity, Verdict, overall
 
 Judgement = Mapping[str, Any]
@@ -22,7 +21,6 @@ Judgement = Mapping[str, Any]
 _Item = Mapping[str, Any]
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MARKUP = re.compile(r"([\\`*_\[\]<>~])")
 _LEVEL = {Severity.BLOCK: "error", Severity.WARN: "warning", Severity.DRY_RUN: "notice"}
 _TITLE = "bakeoff kpi-check"
 _MEANS = {
@@ -44,7 +42,7 @@ def _verdict(judgement: Judgement) -> Verdict:
     if said is not found:
         raise InputError(
             f"the judgement says {said.value}, its findings say {found.value}",
-            hint="judge again: bakeoff kpi-check --plan PLAN",
+            hint=f"judge again: bakeoff kpi-check --plan {str(judgement.get('plan_sha256'))[:12]}",
         )
     return said
 
@@ -67,49 +65,37 @@ def _sides(judgement: Judgement) -> str:
 
 
 def _notes(judgement: Judgement) -> list[str]:
-    """Return what limits the whole judgement: that it is simulated, and the label of its profile."""
+    """Return what limits the whole judgement: that it is simulated, the label of its profile, which timings it took."""
     simulated = ["simulated: no such system was measured"] if judgement.get("simulated") else []
-    return simulated + [str(judgement["label"])] * bool(judgement.get("label"))
+    said = (judgement.get("label"), gate_words.timings(judgement))
+    return simulated + [report.line(str(text)) for text in said if text]
 
 
 def _summary(judgement: Judgement, verdict: Verdict) -> str:
-    open_ = [item["gate"] for item in judgement["findings"] if _blocks(item) and not _passes(item)]
-    gates = f" ({', '.join(open_)})" if open_ else ""
+    open_: dict[str, list[str]] = {}
+    for item in judgement["findings"]:
+        if _blocks(item) and not _passes(item):
+            open_.setdefault(item["verdict"], []).append(item["gate"])
+    listed = [f"{found.value}: {', '.join(open_[found])}" for found in reversed(Verdict) if found in open_]
+    gates = f" ({'; '.join(listed)})" if listed else ""
     return f"{verdict.value}: {_MEANS[verdict]}{gates}; {_sides(judgement)}; exit code {EXIT_OF[verdict]}"
-
-
-def _figure(metric: str, value: float | None) -> str:
-    if value is None:
-        return report.NOTHING
-    if metric == LATENCY:
-        return f"{value:.1f} ms"
-    return f"{value:g}" if metric in FACTS else report.number(value)
-
-
-def _interval(item: _Item) -> str:
-    """Return the interval: of a level it is that of the figure itself, of all others that of the difference."""
-    low, high = item.get("low"), item.get("high")
-    shown = report.number if item["rule"] == "level" else report.signed
-    return report.NOTHING if low is None or high is None else f"{shown(low)} to {shown(high)}"
 
 
 def _details(item: _Item) -> list[str]:
     """Return all that is known of one gate, a line each, its worst questions last."""
-    before, after = (_figure(item["metric"], item.get(side)) for side in ("baseline", "value"))
-    change = f"difference {report.signed(item.get('difference'))} (interval {_interval(item)}), n {item.get('n', 0)}"
+    before, after = (summary.gate_figure(item["metric"], item.get(side)) for side in ("baseline", "value"))
+    interval = summary.gate_interval(item)
+    change = f"difference {summary.gate_change(item)} (interval {interval}), n {report.cell(gate_words.count(item))}"
     lines = [f"asked for: {item['threshold']}", f"baseline {before}, candidate {after}, {change}"]
-    if item.get("detectable") is not None:
-        lines.append(f"smallest loss it would have seen: {report.number(item['detectable'])}")
-    if item.get("further_questions") is not None:
-        lines.append(f"questions that would decide it: about {item['further_questions']} more")
-    return lines + [f"worst: {text}" for text in _worst(item)]
+    lines += [text for text in (gate_words.sight_said(item), gate_words.further(item)) if text]
+    return list(map(report.line, [*lines, *(f"worst: {text}" for text in _worst(item))]))
 
 
 def _worst(item: _Item) -> list[str]:
     shown = ((worst, item["metric"]) for worst in item.get("worst", ()))
     return [
         f"{worst['question_id']}: {worst['question']} "
-        f"({_figure(metric, worst['baseline'])} → {_figure(metric, worst['candidate'])})"
+        f"({summary.gate_figure(metric, worst['baseline'])} → {summary.gate_figure(metric, worst['candidate'])})"
         for worst, metric in shown
     ]
 
@@ -143,8 +129,8 @@ def junit(judgement: Judgement) -> str:
 
 
 def _xml(text: str) -> str:
-    """Return *text* with what XML 1.0 can't hold replaced by U+FFFD."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Return *text* with control characters shown as escapes, and what else XML 1.0 can't hold as U+FFFD."""
+    return _NOT_XML.sub("\ufffd", report.printable(text.replace("\r\n", "\n")))
 
 
 def _properties(judgement: Judgement) -> ET.Element:
@@ -166,7 +152,7 @@ def _properties(judgement: Judgement) -> ET.Element:
 
 def _case(item: _Item, profile: str) -> ET.Element:
     case = ET.Element("testcase", {"classname": _xml(f"kpi.{profile}"), "name": _xml(item["gate"]), "time": "0"})
-    said = _xml(f"{item['verdict']}: {item['said']}")
+    said = _xml(report.line(f"{item['verdict']}: {item['said']}"))
     details = _xml("\n".join([said, *_details(item)]))
     if not _passes(item) and _blocks(item):
         tag = "failure" if item["verdict"] in {Verdict.FAIL.value, Verdict.INCONCLUSIVE.value} else "error"
@@ -201,7 +187,7 @@ def github(judgement: Judgement, *, gates_file: str | None = None) -> str:
     for severity in Severity:
         for item in judgement["findings"]:
             if item["severity"] == severity.value and (not _passes(item) or _suspicious(item)):
-                said = "\n".join([f"{item['verdict']}: {item['said']}", *_details(item)])
+                said = "\n".join([report.line(f"{item['verdict']}: {item['said']}"), *_details(item)])
                 level = "warning" if _suspicious(item) else _LEVEL[severity]
                 lines.append(_command(level, f"{_TITLE}: {item['gate']}", said, gates_file))
     return "\n".join(lines) + "\n"
@@ -234,9 +220,10 @@ def markdown(judgement: Judgement) -> str:
     verdict = _verdict(judgement)
     columns = ("gate", "verdict", "counts", "baseline>", "candidate>", "difference>", "interval", "asked for", "n>")
     rows = [_row(item) for item in judgement["findings"]]
-    head = [f"## {_TITLE}: {verdict.value}", _plain(_summary(judgement, verdict))]
-    quoted = [f"> {_plain(note)}" for note in _notes(judgement)]
-    table = report.table(f"KPI gates ({judgement['profile']})", columns, rows).markdown()
+    head = [f"## {_TITLE}: {verdict.value}", report.markdown_text(_summary(judgement, verdict))]
+    quoted = [f"> {report.markdown_text(note)}" for note in _notes(judgement)]
+    note = f"Of a level the interval is that of the value itself; {summary.UNCORRECTED}."
+    table = report.table(f"KPI gates ({judgement['profile']})", columns, rows, notes=(note,)).markdown()
     details = [_section(item) for item in judgement["findings"] if not _passes(item) or _suspicious(item)]
     return "\n\n".join([*head, *quoted, table.rstrip("\n"), *details]) + "\n"
 
@@ -247,20 +234,15 @@ def _row(item: _Item) -> Sequence[Any]:
         item["gate"],
         item["verdict"] + (" (suspicious)" if _suspicious(item) else ""),
         item["severity"],
-        _figure(metric, item.get("baseline")),
-        _figure(metric, item.get("value")),
-        report.signed(item.get("difference")),
-        _interval(item),
-        _plain(item["threshold"]),
-        item.get("n", 0),
+        summary.gate_figure(metric, item.get("baseline")),
+        summary.gate_figure(metric, item.get("value")),
+        summary.gate_change(item),
+        summary.gate_interval(item),
+        item["threshold"],
+        gate_words.count(item),
     )
 
 
 def _section(item: _Item) -> str:
-    lines = [f"### {item['gate']}: {item['verdict']}", "", _plain(item["said"]), ""]
-    return "\n".join([*lines, *(f"- {_plain(line)}" for line in _details(item))])
-
-
-def _plain(text: str) -> str:
-    """Return *text* in one line, its markup shown and not obeyed."""
-    return " ".join(_MARKUP.sub(r"\\\1", _xml(text)).split())
+    lines = [f"### {item['gate']}: {item['verdict']}", "", report.markdown_text(item["said"]), ""]
+    return "\n".join([*lines, *(f"- {report.markdown_text(line)}" for line in _details(item))])

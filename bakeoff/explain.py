@@ -2,7 +2,8 @@
 
 Callers may rely on: a question that came equally far in both runs is not named; every other one is named once, at the
 first arrow of the funnel where one side holds its gold and the other does not; where a side was not measured before
-such an arrow, no arrow is claimed.
+such an arrow, no arrow is claimed. "Lost" and "gained" are said of that arrow: a question that is lost at one may be
+answered right all the same, and a figure may fall where no arrow differs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from bakeoff.gold import STAGES, Cover, Span, Stage
 Case = Mapping[str, Any]
 Kind = Literal["lost", "gained"]
 Aliases = Mapping[str, Sequence[Span]]
+Table = Literal["as evaluated", "changed", "gone"]
+"""What became of a run's chunk table since: a table that was ingested again gives other near-duplicates and texts."""
 
 KINDS: tuple[Kind, ...] = ("lost", "gained")
 LEGS = ("dense", "lexical")
@@ -140,7 +143,9 @@ def conclusion(found: Explanation) -> str:
     """Return one line that names the arrow where most was lost, and where most was gained."""
     lost, gained = found.count("lost"), found.count("gained")
     if lost or gained:
-        text = f"{lost or 'none'} lost, {gained or 'none'} gained of {found.questions} questions"
+        text = (
+            f"{lost or 'none'} of {found.questions} questions come less far in the funnel, {gained or 'none'} further"
+        )
         where = [said for said in (_most(found, kind) for kind in KINDS) if said]
         text = "; ".join([text, *where])
     elif found.unmeasured:
@@ -250,3 +255,14 @@ def _ranks(ranks: Sequence[int], size: int) -> str:
         return "by a near-duplicate"
     shown = ", ".join(map(str, ranks[:_SHOWN_RANKS])) + (", …" if len(ranks) > _SHOWN_RANKS else "")
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {shown} of {size}"
+
+
+def said_of_table(name: str, run_id: str, table: Table) -> str | None:
+    """Return what a reader must know of a run whose chunk table is not the one that it saw, or None."""
+    if table == "as evaluated":
+        return None
+    what = {
+        "changed": "was ingested again after the run: near-duplicates (and shares of gold) are today's",
+        "gone": "is gone: near-duplicates that its chunks stood for are not known any more",
+    }
+    return f"the chunk table of {name} (run {run_id}) {what[table]}"

@@ -87,7 +87,10 @@ class Finding:
     detectable: float | None = None
     """The loss that this gate would have failed with the profile's power, given what was observed."""
     further_questions: int | None = None
-    """How many more would decide an inconclusive gate, if what was observed were the truth."""
+    """How many more would decide an inconclusive gate, if what was observed were the truth.
+
+    Of one that saw too few (`too_few`) how many more it needs at least to be judged at all: that may decide nothing.
+    """
     worst: tuple[Worst, ...] = ()
 
 

@@ -138,7 +138,8 @@ def _unfit(gate: Gate, profile: Profile, finding: Finding, found: Paired, expect
         return replace(finding, verdict=Verdict.ERROR, reason=Reason.MISSING, said=said)
     least = max(gate.minimum, LEAST_TIMINGS if gate.metric == LATENCY else 2)
     if found.n < least:
-        said, further = f"{found.n} questions with a value, fewer than {least}", least - found.n
+        many = "question" if found.n == 1 else "questions"
+        said, further = f"{found.n} {many} with a value, fewer than {least}", least - found.n
         return replace(
             finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.TOO_FEW, said=said, further_questions=further
         )

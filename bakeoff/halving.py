@@ -99,7 +99,7 @@ def schedule(strata: Mapping[str, str], count: int, sweep: Sweep) -> Schedule:
     finalists = min(count, sweep.finalists)
     share = sweep.holdout if count > finalists else 1.0
     kept_apart = math.ceil(share * len(ordered))
-    least = math.ceil(math.log2(finalists / sweep.alpha))
+    least = least_holdout(finalists, sweep)
     if kept_apart < least:
         raise InputError(
             f"{kept_apart} of {len(ordered)} questions are the holdout: no result of fewer than {least} could show "
@@ -108,6 +108,11 @@ def schedule(strata: Mapping[str, str], count: int, sweep: Sweep) -> Schedule:
         )
     narrowing = ordered[kept_apart:]
     return Schedule(rungs(count, len(narrowing), sweep), narrowing, ordered[:kept_apart], finalists)
+
+
+def least_holdout(finalists: int, sweep: Sweep) -> int:
+    """Return how many pairs a holdout must have for any result to show that one of *finalists* is better."""
+    return math.ceil(math.log2(finalists / sweep.alpha))
 
 
 def arranged(strata: Mapping[str, str], *, seed: int) -> tuple[str, ...]:
@@ -163,6 +168,8 @@ class Standing(StrEnum):
     BETTER = "better"
     TOO_SMALL = "better, but by less than the minimum effect"
     NOT_SHOWN = "not shown to be better"
+    WORSE = "worse"
+    """Its own interval lies below 0: no correction makes a candidate better that looks worse."""
     NOT_MEASURED = "not measured on every question"
 
 
@@ -208,6 +215,8 @@ def decide(baseline: Values, arms: Mapping[str, Values], asked: Sequence[str], s
         verdict = Verdict.NO_DATA
     best = next((item.paired for item in found if item.standing is Standing.NOT_SHOWN), None)
     needed = _needed(best, len(found), sweep) if best is not None and winner is None else None
+    if needed is not None and best is not None:  # not every question of a holdout makes a pair
+        needed = math.ceil(needed * len(asked) / best.n)
     return Decision(tuple(found), winner, verdict, needed)
 
 
@@ -225,6 +234,8 @@ def _test(baseline: Sequence[float | None], values: Sequence[float | None], swee
 def _standing(seen: Paired, p_adjusted: float, sweep: Sweep) -> Standing:
     if seen.difference is None or seen.only_baseline:
         return Standing.NOT_MEASURED
+    if seen.high is not None and seen.high < 0.0:
+        return Standing.WORSE
     if p_adjusted > sweep.alpha:
         return Standing.NOT_SHOWN
     enough = seen.difference >= sweep.minimum_effect - paired.TOLERANCE  # 3 of 60 are 0.05
@@ -236,7 +247,7 @@ def _difference(seen: Paired) -> float:
 
 
 def _needed(seen: Paired, finalists: int, sweep: Sweep) -> int | None:
-    """Return how many questions show the difference *seen* 4 times in 5, by normal theory; None where none do."""
+    """Return how many pairs show the difference *seen* 4 times in 5, by normal theory; None where none do."""
     if not seen.spread or _difference(seen) <= sweep.minimum_effect:
         return None
     # Power is asked for a loss; a gain with the sides exchanged is the same.

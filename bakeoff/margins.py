@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from bakeoff import special
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff import plots, summary
+from bakeoff import plots, report, summary
 from bakeoff.gold import STAGES
 from bakeoff.summary import Data, Labels
 
@@ -34,12 +34,17 @@ def page(data: Data, labels: Labels, files: Files) -> str:
 
     digest = base64.b64encode(hashlib.sha256(files.script.encode()).digest()).decode()
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: report.printable(value) if type(value) is str else value,  # Markup is our own
     )
     return environment.from_string(files.template).render(
         title=summary.title(data),
         data=data,
         heads=summary.heads(data),
+        verdicts=summary.verdicts(data),
         badges=summary.badges(data),
         notes=summary.notes(data),
         tables={

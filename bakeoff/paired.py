@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from bakeoff import margins, stats
+from bakeoff import margins, special, stats
 from bakeoff.errors import ConfigError, InputError
 
 Values = Sequence[float | None]
@@ -90,17 +89,13 @@ def yes_no(baseline: Values, candidate: Values, *, margin: float, alpha: float) 
     lost = int(np.count_nonzero(sides.baseline > sides.candidate))
     gained = int(np.count_nonzero(sides.baseline < sides.candidate))
     low, high = margins.tango_interval(lost, gained, n, alpha=alpha)
-    return Paired(
+    return replace(
+        _unknown(sides, alpha),
         baseline=float(sides.baseline.mean()),
         candidate=float(sides.candidate.mean()),
         difference=(gained - lost) / n,
         low=low,
         high=high,
-        level=1.0 - 2.0 * alpha,
-        n=n,
-        only_baseline=sides.only_baseline,
-        only_candidate=sides.only_candidate,
-        neither=sides.neither,
         spread=float(np.std(sides.candidate - sides.baseline, ddof=1)),
         discordant=(lost + gained) / n,
         p_loss=float(margins.mcnemar_loss(lost, gained)),
@@ -136,19 +131,14 @@ def mean(
         low = min(low, -margins.graded_loss_bound(differences, alpha=alpha))
         high = max(high, margins.graded_loss_bound(-differences, alpha=alpha))
         p_margin = max(p_margin, margins.graded_within(differences, margin=margin))
-    return Paired(
+    return replace(
+        _unknown(sides, alpha),
         baseline=math.fsum(sides.baseline) / n,
         candidate=math.fsum(sides.candidate) / n,
         difference=difference,
         low=low,
         high=high,
-        level=1.0 - 2.0 * alpha,
-        n=n,
-        only_baseline=sides.only_baseline,
-        only_candidate=sides.only_candidate,
-        neither=sides.neither,
         spread=spread,
-        discordant=None,
         p_loss=max(drawn.p_below(0.0, alpha), _sign_flips(differences, rng, resamples)),
         p_margin=p_margin,
     )
@@ -183,19 +173,14 @@ def p95_ratio(
     error = float(np.std(logs, ddof=1))
     drawn = _Drawn.of(logs, math.log(second / first), error, n)
     low, high = drawn.bounds(alpha)
-    return Paired(
+    return replace(
+        _unknown(sides, alpha),
         baseline=first,
         candidate=second,
         difference=second / first - 1.0,
         low=math.expm1(low),
         high=math.expm1(high),
-        level=1.0 - 2.0 * alpha,
-        n=n,
-        only_baseline=sides.only_baseline,
-        only_candidate=sides.only_candidate,
-        neither=sides.neither,
         spread=math.sqrt(n) * error,
-        discordant=None,
         p_loss=drawn.p_above(0.0, alpha),
         p_margin=drawn.p_below(math.log1p(margin), alpha),
     )
@@ -250,9 +235,13 @@ class _Drawn:
 def _resampled_means(differences: Floats, rng: np.random.Generator, resamples: int) -> Floats:
     """Return the means of resamples of the sorted *differences*; of swapped arms they are these, negated.
 
-    So that a comparison and its reverse draw the same questions, the lesser of both in order is drawn from.
+    So that a comparison and its reverse draw the same questions, the lesser of both in order is drawn from; where both
+    are the same, half of the means are drawn and the others are these, negated (one more than *resamples* if odd).
     """
     swapped = -differences[::-1]
+    if np.array_equal(swapped, differences):
+        half = stats.resampled_means(differences, rng, (resamples + 1) // 2)
+        return np.concatenate([half, 0.0 - half])  # no -0.0 where both sides are equal
     if swapped.tolist() < differences.tolist():
         return -stats.resampled_means(swapped, rng, resamples)
     return stats.resampled_means(differences, rng, resamples)
@@ -311,19 +300,25 @@ def _sides(baseline: Values, candidate: Values, margin: float, alpha: float) -> 
 
 def _unjudged(sides: _Sides, alpha: float, *, ratio: bool = False) -> Paired:
     """Return what can be said of no pair or of one: no interval, no p-value."""
-    n = len(sides.baseline)
-    change = None
-    if n:
-        first, second = float(sides.baseline[0]), float(sides.candidate[0])
-        change = second / first - 1.0 if ratio else second - first
+    found = _unknown(sides, alpha)
+    if not found.n:
+        return found
+    first, second = float(sides.baseline[0]), float(sides.candidate[0])
+    return replace(
+        found, baseline=first, candidate=second, difference=second / first - 1.0 if ratio else second - first
+    )
+
+
+def _unknown(sides: _Sides, alpha: float) -> Paired:
+    """Return a comparison of which only the numbers of pairs are known."""
     return Paired(
-        baseline=float(sides.baseline[0]) if n else None,
-        candidate=float(sides.candidate[0]) if n else None,
-        difference=change,
+        baseline=None,
+        candidate=None,
+        difference=None,
         low=None,
         high=None,
         level=1.0 - 2.0 * alpha,
-        n=n,
+        n=len(sides.baseline),
         only_baseline=sides.only_baseline,
         only_candidate=sides.only_candidate,
         neither=sides.neither,

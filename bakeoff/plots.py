@@ -258,3 +258,36 @@ def _inline(name: str, about: str, drawn: str) -> str:
     head, rest = body.split(">", 1)
     (box,) = re.findall(r'viewBox="[^"]+"', head)
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-label="{html.escape(about)}">{rest}'.strip()
+
+
+_PAPER = ("#1c2024", "#d9dee3", "#0067a8", "#c24e00", "#00795a", "#a84c86", "#8a6a00", "#4b61c9")
+"""Ink, grid and arms of the light style sheet, for files that have none."""
+_DPI = 144
+
+
+def picture(title: str, series: Sequence[Series], names: Sequence[str], *, labels: tuple[str, str]) -> bytes:
+    """Return a PNG of *series*, each with its name, shares from 0 to 1 by y; for a file that stands alone."""
+    _quiet()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    plain = dict(zip(_NAMES, _PAPER, strict=True))
+    out = io.BytesIO()
+    with _style():
+        import matplotlib as mpl
+
+        mpl.rcParams.update({key: plain.get(value, value) for key, value in _STYLE.items() if isinstance(value, str)})
+        figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for item, name in zip(series, names, strict=True):
+            xs, ys = zip(*item.points, strict=True)
+            style = "--" if item.dashed else "-"
+            axes.plot(xs, ys, style, color=plain[_ARMS[item.arm % ARMS]], linewidth=1.8, label=name)
+        axes.set_ylim(0.0, 1.02)
+        axes.set_title(title)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.legend(frameon=False)
+        figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+    return out.getvalue()

@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from bakeoff import special
 from bakeoff.errors import ConfigError
 from bakeoff.margins import mcnemar_loss, tango_within
 from bakeoff.paired import Paired

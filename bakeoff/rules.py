@@ -32,6 +32,13 @@ FACTS = {
 SHARES = {*MEANS, "dedup_share"}
 """Metrics that lie between 0 and 1; the others have no upper end."""
 METRICS = {*MEANS, *FACTS, LATENCY}
+SILENT = {"faithfulness", "text_precision"}
+"""Undefined, not missing, where a reader abstains or nothing was read."""
+
+
+def owed(measurable: Mapping[str, int], *, timed: int) -> dict[str, int]:
+    """Return how many questions must have a value of each metric, whatever a lock answers; *timed* have a latency."""
+    return {**{metric: count for metric, count in measurable.items() if metric not in SILENT}, LATENCY: timed}
 
 
 def _known(metric: str) -> str:

@@ -8,21 +8,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bakeoff import report
+from bakeoff import gate_words, report
 from bakeoff.report import NOTHING, Table
+from bakeoff.rules import FACTS, LATENCY
 
 SMALL = frozenset({"text_precision", "text_iou"})
 """Figures that are small by nature, shown with a digit more."""
 
 FUNNEL = ("in_corpus", "indexed", "dense", "lexical", "snapshot", "context", "used", "right")
-_COMPARED = ("difference>", "95 % interval>", "McNemar p>", "gained/lost>", "n>")
+_COMPARED = ("difference>", "95 % interval>", "McNemar p>", "rose/fell>", "n>")
 _GATES = (
     *("gate", "verdict", "severity", "baseline>", "value>"),
     *("difference>", "interval>", "asked for", "n>", "detectable>"),
 )
+_BRIEF = ("gate", "verdict", "baseline>", "value>", "difference>", "interval>", "n>")
+UNCORRECTED = "each interval stands alone, not corrected for how many there are"
+"""What must stand beside intervals where p-values are corrected."""
+_LOST = (
+    "A question is counted at the first arrow where the runs differ; lost: the baseline holds its gold there, the "
+    "candidate does not. It may be answered right all the same, and a figure may fall without any arrow."
+)
 _LEGS = {"dense": "dense leg", "lexical": "lexical leg"}
 _DIGEST = 12
 _WORST = 3
+_MINUTES = len("2026-01-02T03:04")
 
 Data = Mapping[str, Any]
 Labels = Mapping[str, str]
@@ -80,10 +89,48 @@ def change(value: float | None, *, digits: int) -> str:
     return report.signed(None if value is None else round(value, digits) + 0.0, digits=digits)
 
 
-def _interval(low: float | None, high: float | None, *, digits: int) -> str:
+def interval(low: float | None, high: float | None, *, digits: int) -> str:
+    """Return the interval of a difference, its ends signed."""
     if low is None or high is None:
         return NOTHING
-    return f"{change(low, digits=digits)} … {change(high, digits=digits)}"
+    return f"[{change(low, digits=digits)}, {change(high, digits=digits)}]"
+
+
+# --- What a gate found ----------------------------------------------------------------------------------------------
+
+
+def gate_figure(metric: str, value: float | None) -> str:
+    """Return what a gate saw of one arm: ms of a latency, a whole number where a fact is one, decimals of the rest."""
+    if value is None:
+        return NOTHING
+    if metric == LATENCY:
+        return f"{value:.1f} ms"
+    return f"{value:.0f}" if metric in FACTS and float(value).is_integer() else report.number(value)
+
+
+def gate_change(item: Data) -> str:
+    """Return the difference that a gate saw, signed: percent of a latency, the number of a fact; of a level none."""
+    difference, metric = item.get("difference"), item.get("metric")
+    if difference is None:
+        return NOTHING
+    if metric == LATENCY:
+        return f"{change(100 * difference, digits=1)} %"
+    return f"{difference:+g}" if metric in FACTS else change(difference, digits=4)  # a gate may fail by a thousandth
+
+
+def gate_interval(item: Data) -> str:
+    """Return the interval of a gate: of a level it is that of the figure itself, else that of the signed difference."""
+    low, high, metric = item.get("low"), item.get("high"), str(item.get("metric"))
+    if low is None or high is None or metric in FACTS:  # a fact is exact
+        return NOTHING
+    if item.get("rule") == "level":
+        return NOTHING if metric == LATENCY else f"[{report.number(low)}, {report.number(high)}]"
+    if metric == LATENCY:
+        return f"{interval(100 * low, 100 * high, digits=1)} %"
+    return interval(low, high, digits=4)
+
+
+# --- Tables ---------------------------------------------------------------------------------------------------------
 
 
 def means(data: Data, labels: Labels) -> Table:
@@ -115,7 +162,7 @@ def differences(data: Data, index: int, labels: Labels) -> Table:
             figure(item["name"], item["baseline"]),
             figure(item["name"], item["candidate"]),
             change(item["interval"]["difference"], digits=_digits(item["name"])),
-            _interval(item["interval"]["low"], item["interval"]["high"], digits=_digits(item["name"])),
+            interval(item["interval"]["low"], item["interval"]["high"], digits=_digits(item["name"])),
             report.number(item["p_value"], digits=4) if item["p_value"] is not None else "",
             f"+{item['counts']['gained']} −{item['counts']['lost']}",
             item["interval"]["n"],
@@ -123,13 +170,16 @@ def differences(data: Data, index: int, labels: Labels) -> Table:
         for item in measured(comparison)
     ]
     columns = ("figure", f"{names[0]}>", f"{names[index + 1]}>", *_COMPARED)
+    letters = ((f"{names[0]}>", f"{sign(0)}>"), (f"{names[index + 1]}>", f"{sign(index + 1)}>"))
+    narrow = (*letters, ("difference>", "change>"), ("McNemar p>", "p>"), ("n>", None))
     absent = [labels[item["name"]] for item in comparison["differences"] if not item["interval"]["n"]]
     notes = [
-        "Paired by question. Intervals: bootstrap, 10,000 resamples. p: exact McNemar, Holm over the yes/no figures."
+        "Paired by question. Rose/fell: questions whose figure did.",
+        f"Intervals: bootstrap, 10,000 resamples; {UNCORRECTED}. p: exact McNemar, Holm over the yes/no figures.",
     ]
     if absent:
         notes.append(f"Not measured on both sides: {', '.join(absent)}.")
-    return report.table(f"{names[index + 1]} against {names[0]}", columns, rows, notes=notes)
+    return report.table(f"{names[index + 1]} against {names[0]}", columns, rows, notes=notes, narrow=narrow)
 
 
 def gates(data: Data, index: int, *, brief: bool = False) -> Table | None:
@@ -138,25 +188,23 @@ def gates(data: Data, index: int, *, brief: bool = False) -> Table | None:
     if judged is None:
         return None
     head = f"Gates: {judged.get('verdict', NOTHING)}"
+    found = judged.get("findings", ())
     if brief:
-        short = [_brief(item) for item in judged.get("findings", ())]
-        return report.table(
-            head, ("gate", "verdict", "difference>", "interval>", "n>"), short, notes=_gate_notes(data, judged)
-        )
+        narrow = (("difference>", "change>"), ("baseline>", "base>"), ("n>", None))
+        return report.table(head, _BRIEF, map(_brief, found), notes=_gate_notes(data, judged), narrow=narrow)
     rows = [
         (
             item.get("gate"),
             item.get("verdict"),
             item.get("severity"),
-            report.number(item.get("baseline")),
-            report.number(item.get("value")),
-            change(item.get("difference"), digits=4),  # a gate may fail by less than a thousandth
-            _interval(item.get("low"), item.get("high"), digits=4),
+            *(gate_figure(str(item.get("metric")), item.get(side)) for side in ("baseline", "value")),
+            gate_change(item),
+            gate_interval(item),
             item.get("threshold"),
-            item.get("n"),
-            report.number(item.get("detectable")),
+            gate_words.count(item),
+            gate_words.sight(item),
         )
-        for item in judged.get("findings", ())
+        for item in found
     ]
     return report.table(head, _GATES, rows, notes=_gate_notes(data, judged))
 
@@ -164,12 +212,14 @@ def gates(data: Data, index: int, *, brief: bool = False) -> Table | None:
 def _brief(item: Data) -> tuple[Any, ...]:
     severity = item.get("severity", "block")
     verdict = f"{item.get('verdict')}" + ("" if severity == "block" else f" ({severity})")
-    interval = _interval(item.get("low"), item.get("high"), digits=4)
-    return item.get("gate"), verdict, change(item.get("difference"), digits=4), interval, item.get("n")
+    figures = (gate_figure(str(item.get("metric")), item.get(side)) for side in ("baseline", "value"))
+    return item.get("gate"), verdict, *figures, gate_change(item), gate_interval(item), gate_words.count(item)
 
 
 def _gate_notes(data: Data, judged: Data) -> list[str]:
-    notes = []
+    has_intervals = any(item.get("low") is not None for item in judged.get("findings", ()))
+    notes = [f"Of a level the interval is that of the value itself; {UNCORRECTED}."] * has_intervals
+    notes += [f"{said[0].upper()}{said[1:]}." for said in (gate_words.timings(judged),) if said]
     against = (judged.get("baseline") or {}).get("run_id")
     if against not in {None, data["runs"][0]["run_id"]}:
         notes.append(f"Judged against another run than the baseline of this report: {against}.")
@@ -177,25 +227,46 @@ def _gate_notes(data: Data, judged: Data) -> list[str]:
         if item.get("verdict") == "pass":
             continue
         said = item.get("said") or item.get("reason") or NOTHING
-        more = item.get("further_questions")
+        more = gate_words.further(item)
         worst = ", ".join(str(each.get("question_id")) for each in list(item.get("worst") or ())[:_WORST])
         notes.append(
-            f"{item.get('gate')}: {said}"
-            + (f"; about {more} further questions would decide" if more else "")
-            + (f"; worst: {worst}" if worst else "")
+            f"{item.get('gate')}: {said}" + (f"; {more}" if more else "") + (f"; worst: {worst}" if worst else "")
         )
     return [*notes, *(f"Warning: {text}" for text in judged.get("warnings", ()))]
 
 
+def verdicts(data: Data) -> list[str]:
+    """Return, for each candidate, the verdict of its newest judgement, or that there is none: what is read first."""
+    names = heads(data)
+    return [_verdict(data, names[index + 1], found) for index, found in enumerate(data["comparisons"])]
+
+
+def _verdict(data: Data, name: str, comparison: Data) -> str:
+    judged = comparison["judgement"]
+    if judged is None:
+        return f"{name}: not judged"
+    open_ = [
+        f"{item.get('gate')} {item.get('verdict')}"
+        for item in judged.get("findings", ())
+        if item.get("verdict") != "pass" and item.get("severity", "block") == "block"
+    ]
+    plan, at = str(judged.get("plan_sha256") or "")[:_DIGEST], str(judged.get("at") or "")[:_MINUTES].replace("T", " ")
+    about = [f"plan {plan}"] * bool(plan) + [f"judged {at}"] * bool(at)
+    if (judged.get("baseline") or {}).get("run_id") not in {None, data["runs"][0]["run_id"]}:
+        about.append("against another run than this baseline")
+    said = f"{name}: {str(judged.get('verdict', NOTHING)).upper()}" + (f" ({', '.join(about)})" if about else "")
+    return said + (f": {', '.join(open_)}" if open_ else "")
+
+
 def badges(data: Data) -> list[str]:
-    """Return what a reader must know before any figure: profiles and labels of the judgements, each once."""
+    """Return what a reader must know before any figure: profiles and labels of the judgements, tables that changed."""
     found: list[str] = []
     for comparison in data["comparisons"]:
         judged = comparison["judgement"] or {}
         profile, clock = judged.get("profile"), judged.get("clock")
         said = (f"profile: {profile}" if profile else None, judged.get("label"), f"clock: {clock}" if clock else None)
         found += [text for text in said if text]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *data["warnings"]]))
 
 
 def funnel(data: Data) -> Table:
@@ -245,7 +316,7 @@ def arrows(data: Data, index: int) -> Table:
     rows = [(item["arrow"].replace("_", " "), item["lost"], item["gained"]) for item in found["arrows"]]
     names = heads(data)
     title_ = f"{names[index + 1]} against {names[0]}, by arrow"
-    return report.table(title_, ("arrow", "lost>", "gained>"), rows)
+    return report.table(title_, ("arrow", "lost>", "gained>"), rows, notes=(_LOST,))
 
 
 def moved(data: Data) -> Table:
@@ -287,12 +358,14 @@ def notes(data: Data) -> list[str]:
 
 def markdown(data: Data, labels: Labels) -> str:
     """Return the whole report as Markdown."""
-    blocks = [f"# {title(data)}", *(f"> {text}" for text in badges(data))]
-    blocks += [f"{item['lock']}: {item['conclusion']}" for item in data["comparisons"]]
+    text = report.markdown_text
+    blocks = [f"# {text(title(data))}", *(f"**{text(said)}**" for said in verdicts(data))]
+    blocks += [f"> {text(badge)}" for badge in badges(data)]
+    blocks += [f"{text(item['lock'])}: {text(item['conclusion'])}" for item in data["comparisons"]]
     blocks += [table.markdown().rstrip("\n") for table in tables(data, labels)]
     if any(comparison["moved"] for comparison in data["comparisons"]):
         blocks.append(moved(data).markdown().rstrip("\n"))
-    blocks += [f"Note on {text}" for text in notes(data)]
+    blocks += [f"Note on {text(note)}" for note in notes(data)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -301,4 +374,4 @@ def title(data: Data) -> str:
     first, *others = data["runs"]
     against = f"{' and '.join(run['lock'] for run in others)} against " if others else ""
     asked = first["questions"]
-    return f"{against}{first['lock']}: {asked['used']} questions, set '{asked['name']}'"
+    return f"{against}{first['lock']}: {report.counted(asked['used'], 'question')}, set '{asked['name']}'"

@@ -166,19 +166,31 @@ def cases_of_finished(conn: Connection, run: Run) -> list[tuple[Case, dict[str, 
 
     Raises IntegrityError where the rows are not what the evaluation recorded.
     """
-    _check_identity(run)
-    _check_rows(conn, run)
+    check(conn, run)
     return cases(conn, run.run_id)
 
 
-def scores(conn: Connection, run: Run) -> list[tuple[Case, int]]:
-    """Return the figures of every case of a finished *run* and the size of its snapshot, in the order of the questions.
-
-    A tenth of the work of `cases_checked`: the server checks the digest of the rows, and what was retrieved stays
-    there. Raises IntegrityError where the rows are not what the evaluation recorded.
-    """
+def check(conn: Connection, run: Run) -> None:
+    """Raise IntegrityError where a finished *run*, its row or its cases, is not what its evaluation recorded."""
     _check_identity(run)
     _check_rows(conn, run)
+
+
+def scores(conn: Connection, run: Run) -> list[tuple[Case, int]]:
+    """Return what `figures` gives of a finished *run*. Raises IntegrityError where it is not what was recorded.
+
+    A tenth of the work of `cases_checked`: the server checks the digest of the rows, and what was retrieved stays
+    there.
+    """
+    check(conn, run)
+    return figures(conn, run)
+
+
+def figures(conn: Connection, run: Run) -> list[tuple[Case, int]]:
+    """Return the figures of every case of *run* and the size of its snapshot, in the order of the questions, unchecked.
+
+    For a caller that asks `check` beside it.
+    """
     return conn.execute(queries.get("evaluations.scores"), {"run_id": run.run_id}).fetchall()
 
 

@@ -5,6 +5,7 @@ Callers may rely on: `write` replaces a file in one step, so a reader (or a kill
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -15,6 +16,9 @@ from typing import Any
 import yaml
 
 from bakeoff.errors import InputError, OutsideError
+
+_TRIED_BYTES = 65_536
+"""Written to see whether there is room: more than a full disk may still hold of a small file."""
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -39,6 +43,37 @@ def write(path: Path, data: bytes) -> Path:
             f"can't write {path}: {error.strerror}", hint="check the disk space and the rights"
         ) from error
     return path
+
+
+def require_writable(*paths: Path | None) -> None:
+    """Raise OutsideError where a file could not be written to one of *paths*, before the work that it is to hold.
+
+    A few bytes are written beside each, or in the first folder above it that exists, and removed: nothing is left.
+    """
+    for path in paths:
+        if path is not None:
+            _try(path, path.parent, prefix=f".{path.name}.")
+
+
+def require_folder(folder: Path) -> None:
+    """Raise OutsideError where no file could be written into *folder*; it may be made later."""
+    _try(folder, folder, prefix=".new.")
+
+
+def _try(named: Path, folder: Path, *, prefix: str) -> None:
+    try:
+        if named is not folder and named.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        while not os.path.lexists(folder) and folder != folder.parent:
+            folder = folder.parent
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutsideError(
+            f"can't write {named}: {error.strerror}", hint="check the disk space and the rights; nothing was done yet"
+        ) from error
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, rows: str | None = None) -> Path:

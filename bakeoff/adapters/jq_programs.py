@@ -1,8 +1,8 @@
 """jq programs of probes: compiled here, run in a process of their own that knows no environment and has a deadline.
 
 Callers may rely on: `check` runs nothing; a program sees its document alone: it can't read the environment, the clock,
-other inputs or modules; one that fails, hangs or fills the memory is an error of its own and stops no other; a document
-is parsed once for all the programs that look at it.
+other inputs or modules; one that fails, hangs, fills the memory or gives NaN is an error of its own and stops no other;
+a document is parsed once for all the programs that look at it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _PRELUDE = "".join(
     f'def {name}: error("{name.partition("(")[0]} is closed to probes"); '
     for name in (*_CLOSED, "halt_error(f)", "debug(f)", "input_line_number")
 )
+_NO_FIGURE = "it gave NaN or an infinite number, which is no figure"
+"""Printed as JSON both would be taken for something else: null, which is no data, and the largest number there is."""
 _CHILD = Path(__file__).with_name("jq_child.py")
 _LINE = re.compile(r" at <top-level>, line (\d+)(, column \d+)?.*", re.DOTALL)
 
@@ -127,7 +129,9 @@ def _child(
 def _guarded(place: int, program: Program) -> str:
     """Return *program* so that it gives one object whatever happens in it: up to two values, or what went wrong."""
     said = 'if type == "string" then . else tojson end'
-    return f"(try {{at: {place}, values: [limit(2; (\n{program.text}\n))]}} catch {{at: {place}, error: ({said})}})"
+    figures = f'if any(..; type == "number" and (isnan or isinfinite)) then error("{_NO_FIGURE}") else . end'
+    values = f"[limit(2; (\n{program.text}\n))] | {figures}"
+    return f"(try {{at: {place}, values: ({values})}} catch {{at: {place}, error: ({said})}})"
 
 
 def _result(line: Mapping[str, Any]) -> Result:

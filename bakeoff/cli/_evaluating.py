@@ -15,6 +15,7 @@ from bakeoff.errors import ReaderError
 from bakeoff.stages import evaluate
 from bakeoff.stages.compare import Compared
 from bakeoff.stages.evaluate import Evaluated
+from bakeoff.summary import UNCORRECTED
 
 NAMES = {
     "oracle_retrieval_hit_prefilter": "gold in the snapshot",
@@ -56,9 +57,9 @@ def exit_code(done: Evaluated) -> int:
     """Say on stderr what to know of the figures; return 5 where the reader failed on every question, else 0."""
     failed, used = done.artifact["aggregates"]["errors"], done.artifact["questions"]["used"]
     for note in done.artifact["notes"]:
-        say(f"bakeoff: {note}")
+        say(report.line(f"bakeoff: {note}"))
     if failed:
-        say(f"bakeoff: {failed} of {used} answers failed, the first with: {done.first_error}")
+        say(report.line(f"bakeoff: {failed} of {used} answers failed, the first with: {done.first_error}"))
     return ReaderError.exit_code if failed == used else 0
 
 
@@ -115,7 +116,7 @@ def _about_questions(asked: dict[str, Any]) -> list[str]:
         (asked["not_in_corpus"], "questions have gold that the corpus does not hold"),
         (len(absent), f"judged documents are not in the corpus, the first: {', '.join(absent[:3])}"),
     )
-    return [f"{count} {what}" for count, what in said if count]
+    return [report.line(f"{count} {what}") for count, what in said if count]
 
 
 def text(data: dict[str, Any]) -> str:
@@ -123,7 +124,7 @@ def text(data: dict[str, Any]) -> str:
     lock, asked, found = data["lock"], data["questions"], data["aggregates"]
     head = (
         f"{lock['name']} {lock['CHUNK_VERSION']} {lock['CONFIG_HASH']} on {asked['name']}: "
-        f"{asked['used']} questions ({len(asked['left_out'])} left out), run {data['run_id']}"
+        f"{report.counted(asked['used'], 'question')} ({len(asked['left_out'])} left out), run {data['run_id']}"
     )
     means = [
         (NAMES[name], _figure(name, mean["mean"]), mean["n"], mean["undefined"])
@@ -142,11 +143,11 @@ def text(data: dict[str, Any]) -> str:
             f"context {found['context_size']['least']}-{found['context_size']['most']}"
         ),
         *_about_questions(asked),
-        *(f"left out: {item['question_id']}: {item['reason']}" for item in asked["left_out"][:_MOST]),
+        *(report.line(f"left out: {item['question_id']}: {item['reason']}") for item in asked["left_out"][:_MOST]),
     ]
     if len(asked["left_out"]) > _MOST:
         blocks.append(f"… and {len(asked['left_out']) - _MOST} more: --json shows them all")
-    blocks += [f"note: {note}" for note in data["notes"]]
+    blocks += [report.line(f"note: {note}") for note in data["notes"]]
     blocks.append(f"cases: {data['artifact']}\nnext: bakeoff compare RUN_A {data['run_id']}")
     return "\n".join(blocks)
 
@@ -178,10 +179,11 @@ def _measured(item: dict[str, Any], data: dict[str, Any]) -> bool:
 def _moved(data: dict[str, Any], which: str, sign: str) -> list[str]:
     name = "filter_hit_postfilter"
     found = data[which][name]
-    lines = [f"{sign} {len(found)} questions {which} ({NAMES[name]})"]
+    lines = [f"{sign} {report.counted(len(found), 'question')} {which} ({NAMES[name]})"]
     for item in found[:_MOST]:
         side = "baseline" if which == "gained" else "candidate"
-        lines.append(f"    {item['question_id']}: {item['question']}  [{side}: not in the {item[f'{side}_lost_at']}]")
+        asked = report.line(f"{item['question_id']}: {item['question']}")
+        lines.append(f"    {asked}  [{side}: not in the {item[f'{side}_lost_at']}]")
     if len(found) > _MOST:
         lines.append(f"    … and {len(found) - _MOST} more: --json shows them all")
     return lines
@@ -202,9 +204,10 @@ def comparison_text(data: dict[str, Any]) -> str:
     )
     shown = [_difference(item, data) for item in data["differences"] if _measured(item, data)]
     sides = (f"{side} {run['run_id']} ({run['CONFIG_HASH']})" for side, run in (("A", a), ("B", b)))
-    title = f"{data['questions']} questions, paired: {', '.join(sides)}"
+    title = f"{report.counted(data['questions'], 'question')}, paired: {', '.join(sides)}"
     notes = (
-        "Intervals: paired bootstrap, 10,000 resamples. p: exact McNemar, Holm over the yes/no figures.",
+        f"Intervals: paired bootstrap, 10,000 resamples; {UNCORRECTED}.",
+        "p: exact McNemar, Holm over the yes/no figures.",
         "Latencies of two separate runs are not compared here: they were not measured interleaved.",
     )
     lines = [report.table(title, columns, shown, notes=notes).terminal(), ""]
@@ -213,9 +216,9 @@ def comparison_text(data: dict[str, Any]) -> str:
         lines.append(f"reader errors: A {errors['baseline']}, B {errors['candidate']}")
     lines += _moved(data, "gained", "+") + _moved(data, "lost", "−")
     for side, run in (("A", a), ("B", b)):
-        lines += [f"note on {side}: {note}" for note in run["notes"]]
+        lines += [report.line(f"note on {side}: {note}") for note in run["notes"]]
     if data["left_out"]:
-        lines.append(f"{len(data['left_out'])} questions were left out of both runs")
+        lines.append(f"left out of both runs: {report.counted(len(data['left_out']), 'question')}")
     return "\n".join(lines)
 
 
@@ -248,3 +251,12 @@ def run_listing(rows: list[dict[str, Any]]) -> str:
     shown = ("run_id", "lock", "chunk_version", "question_set", "state", "oracle", "filter", "f1")
     heads = tuple(f"{name}>" if name in {"oracle", "filter", "f1"} else name for name in shown)
     return report.table("Evaluations, newest first", heads, [[row[key] for key in shown] for row in rows]).terminal()
+
+
+def checked_files(rows: list[dict[str, Any]]) -> str:
+    """Return the table of artifacts that were compared with the database, and what is wrong with any."""
+    shown = [(row["file"], row["run_id"] or report.NOTHING, "yes" if row["same"] else "no") for row in rows]
+    table = report.table("Artifacts and the database", ("file", "run_id", "same"), shown).terminal()
+    wrong = [row["wrong"] for row in rows if not row["same"]]
+    hint = ["next: bakeoff runs export RUN writes an artifact again"] if wrong else []
+    return "\n".join([table, *wrong, *hint])

@@ -27,7 +27,7 @@ def _wrap(text: str, *, indent: int, lines: int | None = None) -> list[str]:
     """Return *text* on lines of the terminal's width; what is behind *lines* of them is cut off with a mark."""
     pad = " " * indent
     return textwrap.wrap(
-        " ".join(text.split()),
+        report.line(text),
         _width(),
         initial_indent=pad,
         subsequent_indent=pad,
@@ -48,6 +48,10 @@ def _runs(data: dict[str, Any]) -> list[str]:
     ]
 
 
+def _warnings(data: dict[str, Any]) -> list[str]:
+    return [line for text in data["warnings"] for line in _wrap(f"note: {text}", indent=0)]
+
+
 def _legs(legs: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in legs.items())
 
@@ -58,13 +62,15 @@ def _all(data: dict[str, Any]) -> list[str]:
         for item in data["arrows"]
         if item["lost"] or item["gained"]
     ]
-    lines = [*_wrap(data["conclusion"], indent=0), *_runs(data)]
+    lines = [*_wrap(data["conclusion"], indent=0), *_runs(data), *_warnings(data)]
     if rows:
         columns = ("arrow", "lost>", "gained>", "lost by leg", "gained by leg")
         shown = columns if any(row[3] or row[4] for row in rows) else columns[:3]
+        narrow = (("lost by leg", None), ("gained by leg", None)) if shown is columns else ()
         title = "Where the funnel of a question differs first"
-        notes = [f"{FUSION}: a leg of the losing side found it, and fusion left it out"] if shown is columns else []
-        drawn = report.table(title, shown, [row[: len(shown)] for row in rows], notes=notes)
+        notes = ["Lost: the baseline holds the gold there, the candidate not; it may be answered right all the same."]
+        notes += [f"{FUSION}: a leg of the losing side found it, and fusion left it out"] * (shown is columns)
+        drawn = report.table(title, shown, [row[: len(shown)] for row in rows], notes=notes, narrow=narrow)
         lines += ["", drawn.terminal(width=_width())]
     for kind in KINDS:  # what was lost comes first: that is what is looked for
         for arrow in STAGES:
@@ -162,7 +168,7 @@ def _yes_no(value: int | None) -> str:
 def _case(data: dict[str, Any]) -> list[str]:
     a, b = (data[side] for _, side in _SIDES)
     lines = _wrap(f"{data['question_id']}: {data['conclusion']}", indent=0)
-    lines += [*_wrap(data["question"], indent=2), *_runs(data), ""]
+    lines += [*_wrap(data["question"], indent=2), *_runs(data), *_warnings(data), ""]
     lines += _gold_lines(data["gold"], indent=0, lines=None)
     lines += _wrap("gold answers: " + (" | ".join(data["gold"]["answers"]) or report.NOTHING), indent=0)
     stages = ("in_corpus", "indexed", *LEGS, "snapshot", "context", "used", "right")

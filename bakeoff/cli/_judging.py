@@ -7,17 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bakeoff import metrics, report
+from bakeoff import gate_words, metrics, report, summary
 from bakeoff.adapters import files
 from bakeoff.adapters.records import Record
-from bakeoff.cli._shared import say
+from bakeoff.cli._shared import emit, say
 from bakeoff.rules import FACTS, LATENCY
 
 _ORDER = {"fail": 0, "error": 1, "no_data": 2, "inconclusive": 3, "pass": 4}
 _DECIDES_NOTHING = "*"
+_DIGITS = 12
+_TWO_LOCKS = "two-locks"
+_NARROW = (("baseline>", "base>"), ("candidate>", "cand>"), ("sees>", None), ("n>", None))
+_CHANGE = "Change: signed, in points; of a latency percent; of a level the interval of the value itself"
+_ONE_LOCK = "next: bakeoff lock-config FILE locks a candidate that differs; then make a plan of it"
 _PROMOTE = "next: the candidate may be promoted; bakeoff locks activate {hash} records it"
 _NEXT = {
-    "pass": "next: bakeoff kpi-check --promote-check asks for passing probes and parity too",
+    "pass": "next: bakeoff kpi-check --plan {plan} --promote-check asks for passing probes and parity too",
     "fail": "next: bakeoff explain {baseline} {candidate} shows where questions were lost",
     "inconclusive": "next: add questions, or widen a margin, in a new plan",
     "no_data": "next: run what the findings name",
@@ -25,10 +30,10 @@ _NEXT = {
 }
 
 
-def write(artifacts: Path, record: Record) -> Path:
-    """Write the judgement's artifact and return its path."""
+def write(artifacts: Path, record: Record, **marks: str) -> Path:
+    """Write the judgement's artifact, with *marks* of how it was made, and return its path."""
     name = f"{str(record.plan_sha256)[:12]}-{record.record_id}.json"
-    body = {"record": record.record_id, "sha256": record.sha256, "at": record.at.isoformat(), **record.body}
+    body = {"record": record.record_id, "sha256": record.sha256, "at": record.at.isoformat(), **marks, **record.body}
     return files.write_json(artifacts / "judgements" / name, body)
 
 
@@ -37,19 +42,11 @@ def data(record: Record, path: Path) -> dict[str, Any]:
     return {"record": record.record_id, "at": record.at.isoformat(), **record.body, "artifact": str(path)}
 
 
-def _figure(metric: str, value: float | None) -> str:
-    if value is None:
-        return report.NOTHING
-    if metric == LATENCY:
-        return f"{value:.1f} ms"
-    return f"{value:.6g}" if metric in FACTS and float(value).is_integer() else f"{value:.3f}"
-
-
 def _change(item: dict[str, Any]) -> str:
     """Return the difference with its interval in points (percent of a latency); of a level its own interval."""
     low, high, level = item["low"], item["high"], item["rule"] == "level"
     scale, digits, sign = (1, 3, "") if level else (100, 1, "+")
-    span = "" if low is None or high is None else f"[{scale * low:{sign}.{digits}f} {scale * high:{sign}.{digits}f}]"
+    span = "" if low is None or high is None else f"[{scale * low:{sign}.{digits}f}, {scale * high:{sign}.{digits}f}]"
     if item["difference"] is None or level:
         return span
     if item["rule"] == "stable":
@@ -61,8 +58,9 @@ def _row(item: dict[str, Any]) -> tuple[Any, ...]:
     verdict = item["verdict"] + ("" if item["severity"] == "block" else _DECIDES_NOTHING)
     whole = item["metric"] in FACTS
     seen = "" if item["detectable"] is None or whole else f"{100 * item['detectable']:.1f}"
-    figures = (_figure(item["metric"], item[name]) for name in ("baseline", "value"))
-    return item["gate"], verdict, *figures, _change(item), item["threshold"], seen, "" if whole else item["n"]
+    asked = "" if whole else gate_words.count(item)
+    figures = (summary.gate_figure(item["metric"], item[name]) for name in ("baseline", "value"))
+    return item["gate"], verdict, *figures, _change(item), item["threshold"], seen, asked
 
 
 def text(data: dict[str, Any]) -> str:
@@ -72,37 +70,47 @@ def text(data: dict[str, Any]) -> str:
     sides = " against ".join(f"{data[side]['lock']} (run {data[side]['run_id']})" for side in ("candidate", "baseline"))
     lines = [f"{sides}, plan {data['plan_sha256'][:12]}"]
     if data["label"]:
-        lines.append(f"note: {data['label']}")
+        lines.append(report.line(f"note: {data['label']}"))
     quiet = sorted({item["severity"] for item in found} - {"block"})
-    notes = (f"{_DECIDES_NOTHING} {' and '.join(quiet)}: shown, decides nothing",) if quiet else ()
+    notes = [f"{_CHANGE}; {summary.UNCORRECTED}. Losses are decided by p-values that are (Holm, over the gates)."]
+    notes += [f"{_DECIDES_NOTHING} {' and '.join(quiet)}: shown, decides nothing"] if quiet else []
     title = f"KPI gates ({data['profile']}); intervals of {1 - 2 * data['alpha']:.0%}, so each end is one-sided"
-    lines.append(report.table(title, columns, map(_row, found), notes=notes).terminal())
+    lines.append(report.table(title, columns, map(_row, found), notes=notes, narrow=_NARROW).terminal())
     for item in found:
         if item["verdict"] != "pass" or item["reason"] == "suspicious":
-            lines += _about(item)
+            lines += _about(item, data["plan_sha256"][:_DIGITS])
+    lines += [said for said in (gate_words.timings(data),) if said]
     for name, what in (("accepted_blind", "accepted blind"), ("known_scores", "planned after these runs were known")):
         if data[name]:
             lines.append(f"{what}: {', '.join(data[name])}")
+    return "\n".join([*lines, f"written to: {data['artifact']}", f"verdict: {data['verdict'].upper()}", _next(data)])
+
+
+def _next(data: dict[str, Any]) -> str:
+    """Return the command that comes next, about this very plan."""
     promoted = data["verdict"] == "pass" and data["promote_check"]
-    runs = {side: data[side]["run_id"] for side in ("baseline", "candidate")}
-    hint = (_PROMOTE if promoted else _NEXT[data["verdict"]]).format(**runs, hash=data["candidate"]["CONFIG_HASH"])
-    return "\n".join([*lines, f"written to: {data['artifact']}", f"verdict: {data['verdict'].upper()}", hint])
+    if data["verdict"] == "no_data" and any(item["gate"] == _TWO_LOCKS for item in data["findings"]):
+        return _ONE_LOCK
+    named = {side: data[side]["run_id"] for side in ("baseline", "candidate")}
+    named |= {"hash": data["candidate"]["CONFIG_HASH"], "plan": data["plan_sha256"][:_DIGITS]}
+    return (_PROMOTE if promoted else _NEXT[data["verdict"]]).format(**named)
 
 
-def _about(item: dict[str, Any]) -> list[str]:
-    lines = [f"{item['verdict']}: {item['gate']}: {item['said']}"]
-    if item["further_questions"] is not None:
-        lines.append(f"    about {item['further_questions']:,} more questions would decide it")
+def _about(item: dict[str, Any], plan: str) -> list[str]:
+    """Return what is known of a gate that did not pass; texts from outside stay within their line."""
+    lines = [report.line(f"{item['verdict']}: {item['gate']}: {item['said']}")]
+    lines += [f"    {more}" for more in (gate_words.further(item),) if more]
     for worst in item["worst"]:
-        figures = " → ".join(_figure(item["metric"], worst[side]) for side in ("baseline", "candidate"))
-        lines.append(f"    {worst['question_id']}: {worst['question']}  [{figures}]")
+        figures = " → ".join(summary.gate_figure(item["metric"], worst[side]) for side in ("baseline", "candidate"))
+        asked = report.line(f"{worst['question_id']}: {worst['question']}")
+        lines.append(f"    {asked}  [{figures}]")
     if item["metric"] == LATENCY and item["verdict"] == "no_data":
-        lines.append("    next: bakeoff timings times both locks in turn")
+        lines.append(f"    next: bakeoff timings --plan {plan} times both locks in turn")
     return lines
 
 
-def show(data: dict[str, Any], *, form: str, out: Path | None, emit: Callable[..., None]) -> None:
-    """Print the judgement in one of its forms, or write it to *out*."""
+def show(data: dict[str, Any], *, form: str, out: Path | None, as_json: bool) -> None:
+    """Print the judgement in one of its forms, or write it to *out*; where JSON is asked for stdout has one object."""
     from bakeoff import ci
 
     forms: dict[str, Callable[[], str]] = {
@@ -112,12 +120,14 @@ def show(data: dict[str, Any], *, form: str, out: Path | None, emit: Callable[..
         "github": lambda: ci.github(data),
         "markdown": lambda: ci.markdown(data),
     }
-    made = forms[form]
-    if out is None:
-        emit(data, human=made, as_json=form == "json")
-        return
-    files.write(out, (made().rstrip("\n") + "\n").encode())
-    say(f"verdict: {data['verdict'].upper()}, written to {out}")
+    objects = as_json or form == "json"
+    if out is not None:
+        # --json alone is a form too: the file then holds the object that is printed.
+        made = forms["json" if as_json and form == "table" else form]
+        files.write(out, (made().rstrip("\n") + "\n").encode())
+        say(f"verdict: {data['verdict'].upper()}, written to {out}")
+    if out is None or objects:
+        emit(data if out is None else {**data, "out": str(out)}, human=forms[form], as_json=objects)
 
 
 def _answered(timed: list[float | None]) -> list[float]:
@@ -125,14 +135,15 @@ def _answered(timed: list[float | None]) -> list[float]:
     return [value for value in timed if value is not None]
 
 
-def timings(record: Record) -> dict[str, Any]:
-    """Return timings as `--json` prints them: percentiles of both arms."""
+def timings(record: Record, *, of: int = 1) -> dict[str, Any]:
+    """Return timings as `--json` prints them: percentiles of both arms, and *of* how many of the plan they are."""
     body = record.body
     arms = {
         side: {f"p{q}_ms": metrics.percentile(_answered(body[f"{side}_ms"]), q).value for q in (50, 95)}
         for side in ("baseline", "candidate")
     }
-    return {"record": record.record_id, "plan": body["plan_sha256"][:12], "questions": len(body["questions"]), **arms}
+    about = {"record": record.record_id, "plan": body["plan_sha256"][:_DIGITS], "of": of}
+    return {**about, "questions": len(body["questions"]), **arms}
 
 
 def timings_text(data: dict[str, Any]) -> str:
@@ -141,5 +152,8 @@ def timings_text(data: dict[str, Any]) -> str:
         (side, *(report.NOTHING if value is None else f"{value:.1f}" for value in data[side].values()))
         for side in ("baseline", "candidate")
     ]
-    title = f"{data['questions']} questions asked of both locks in turn, ms"
-    return report.table(title, ("lock", "p50>", "p95>"), rows).terminal() + "\nnext: bakeoff kpi-check"
+    title = f"{report.counted(data['questions'], 'question')} asked of both locks in turn, ms"
+    lines = [report.table(title, ("lock", "p50>", "p95>"), rows).terminal()]
+    if data["of"] > 1:
+        lines.append(f"timings of this plan: {data['of']}; kpi-check judges by the newest, record {data['record']}")
+    return "\n".join([*lines, f"next: bakeoff kpi-check --plan {data['plan']}"])

@@ -13,7 +13,7 @@ from bakeoff.config import Lock
 from bakeoff.errors import NotKnownError
 from bakeoff.probe_findings import OFFENDERS_SHOWN, Finding
 from bakeoff.probes import ProbeFile
-from bakeoff.stages import probe
+from bakeoff.stages import copies, probe
 from bakeoff.stages.probe import Probed
 from bakeoff.verdicts import Severity, Verdict
 
@@ -43,7 +43,7 @@ def subject(conn: Connection, lock: str, run: str | None, baseline: str | None) 
     """Look up what the command line names; without a run it is the newest finished one of the lock, if there is one."""
     which = locks.find(conn, lock)
     try:
-        found = evaluations.latest(conn, which) if run is None else evaluations.find(conn, run)
+        found = evaluations.latest(conn, which) if run is None else copies.find(conn, run)
     except NotKnownError:
         if run is not None:
             raise
@@ -64,7 +64,7 @@ def text(done: Probed, path: Path) -> str:
     else:
         parts.append(f"Probes of {on}")
     parts.append(f"passed: {len(passed)} of {len(done.findings)}" + (f" ({', '.join(passed)})" if passed else ""))
-    parts += [f"not asked: {item.name} ({item.reason})" for item in done.not_asked]
+    parts += [f"not asked: {item.name} ({report.line(item.reason)})" for item in done.not_asked]
     return "\n".join([*parts, f"verdict: {done.verdict.value}", f"written to: {path}"])
 
 
@@ -74,7 +74,7 @@ def _badness(finding: Finding) -> tuple[int, int, str]:
 
 def _details(finding: Finding) -> str:
     """Return what a failed probe means, who offends, and what to do."""
-    shown = [f"    {offender}" for offender in finding.offenders[:OFFENDERS_SHOWN]]
+    shown = [f"    {report.line(offender)}" for offender in finding.offenders[:OFFENDERS_SHOWN]]
     more = len(finding.offenders) - len(shown)
     if more:
         shown.append(f"    and {more} more in the artifact")

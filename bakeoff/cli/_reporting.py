@@ -23,7 +23,7 @@ def write(data: dict[str, Any], *, html: Path | None, markdown: Path | None) -> 
 
 def text(data: dict[str, Any], written: dict[str, str]) -> str:
     """Return a report as it is printed."""
-    lines = [summary.title(data), *(f"[{badge}]" for badge in summary.badges(data))]
+    lines = [summary.title(data), *summary.verdicts(data), *(f"[{badge}]" for badge in summary.badges(data))]
     lines += [item["conclusion"] for item in data["comparisons"]]
     for table in summary.tables(data, NAMES, brief=True):
         lines += ["", table.terminal()]

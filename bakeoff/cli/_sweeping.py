@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bakeoff import report
+from bakeoff import report, summary
 from bakeoff import sweep as sweeps
 from bakeoff.adapters import clock, files, postgres
 from bakeoff.adapters.settings import Settings
@@ -18,6 +18,7 @@ from bakeoff.stages.prepare import Options, Order
 from bakeoff.stages.sweep import Swept
 
 _ANOTHER = "FILE"
+_PAIRS = "Pairs: questions where both it and the baseline have a value."
 
 
 def order(path: Path, *, questions: str, corpus: str | None, baseline: str | None) -> Order:
@@ -61,7 +62,7 @@ def text(data: dict[str, Any]) -> str:
     baseline = arms[data["baseline"]]
     head = (
         f"{data['name']}: {data['tried']} configurations against {baseline['lock']} ({data['baseline']}) by "
-        f"{NAMES[data['metric']]}, on {asked['used']} questions of {asked['name']}"
+        f"{NAMES[data['metric']]}, on {report.counted(asked['used'], 'question')} of {asked['name']}"
     )
     narrowing = [_rung(rung, arms) for rung in data["rungs"]] or [
         "nothing to narrow: every configuration is a finalist, every question is the holdout's",
@@ -82,9 +83,10 @@ def _rung(rung: dict[str, Any], arms: dict[str, Any]) -> str:
         )
         for score in rung["scores"]
     ]
-    title = f"{rung['arms']} candidates on {rung['questions']} questions, {rung['keep']} go on"
-    columns = ("CONFIG_HASH", "changes", "mean>", "− baseline>", "n>", "")
-    return report.table(title, columns, rows).terminal()
+    title = f"{rung['arms']} candidates on {report.counted(rung['questions'], 'question')}, {rung['keep']} go on"
+    columns = ("CONFIG_HASH", "changes", "mean>", "− baseline>", "pairs>", "")
+    narrow = (("− baseline>", "change>"), ("pairs>", None))
+    return report.table(title, columns, rows, notes=(_PAIRS,), narrow=narrow).terminal()
 
 
 def _final(data: dict[str, Any]) -> str:
@@ -94,7 +96,7 @@ def _final(data: dict[str, Any]) -> str:
             item["baseline"],
             item["candidate"],
             report.signed(item["difference"]),
-            report.NOTHING if item["low"] is None else f"{report.signed(item['low'])} … {report.signed(item['high'])}",
+            summary.interval(item["low"], item["high"], digits=3),
             report.number(item["p_adjusted"], digits=4),
             item["n"],
             item["standing"],
@@ -108,15 +110,17 @@ def _final(data: dict[str, Any]) -> str:
         "difference>",
         f"{1 - 2 * data['alpha']:.0%} interval>",
         "p better>",
-        "n>",
+        "pairs>",
         "",
     )
-    title = f"Finalists on the {len(data['questions']['holdout'])} questions of the holdout"
+    narrow = (("baseline>", "base>"), ("candidate>", "cand>"), ("difference>", "change>"), ("pairs>", None))
+    title = f"Finalists on the {report.counted(len(data['questions']['holdout']), 'question')} of the holdout"
     notes = (
         f"p: one-sided, Holm over {len(rows)} finalists; {data['tried']} configurations were tried in all.",
-        "Narrowing never saw these questions.",
+        f"Narrowing never saw these questions. Intervals: {summary.UNCORRECTED}.",
+        _PAIRS,
     )
-    return report.table(title, columns, rows, notes=notes).terminal()
+    return report.table(title, columns, rows, notes=notes, narrow=narrow).terminal()
 
 
 def _answer(data: dict[str, Any], arms: dict[str, Any]) -> list[str]:

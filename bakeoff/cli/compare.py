@@ -15,8 +15,12 @@ def register(root: typer.Typer) -> None:
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The baseline: a run id, or a lock (its newest run).")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The candidate: a run id, or a lock (its newest run).")],
+    run_a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help="The baseline: a run id, a lock (its newest run), or an artifact.")
+    ],
+    run_b: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="The candidate: a run id, a lock (its newest run), or an artifact.")
+    ],
     *,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 7,
     as_json: AsJson = False,
@@ -25,12 +29,13 @@ def compare(
 
     Exit code 4 where they had other questions or another corpus, or where the cases of one were changed.
     """
-    from bakeoff.adapters import evaluations, files
+    from bakeoff.adapters import files
     from bakeoff.cli import _evaluating
     from bakeoff.stages import compare as stage
+    from bakeoff.stages import copies
 
     with database() as conn:
-        result = stage.run(conn, evaluations.find(conn, run_a), evaluations.find(conn, run_b), seed=seed)
+        result = stage.run(conn, copies.find(conn, run_a), copies.find(conn, run_b), seed=seed)
     name = f"{result.baseline.run_id}--{result.candidate.run_id}.json"
     path = files.write_json(settings().values.artifacts / "comparisons" / name, result.to_json())
     data = _evaluating.compared(result, path)

@@ -15,8 +15,12 @@ def register(root: typer.Typer) -> None:
 
 
 def explain(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The baseline: a run id, or a lock (its newest run).")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The candidate: a run id, or a lock (its newest run).")],
+    run_a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help="The baseline: a run id, a lock (its newest run), or an artifact.")
+    ],
+    run_b: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="The candidate: a run id, a lock (its newest run), or an artifact.")
+    ],
     *,
     case: Annotated[str | None, typer.Option("--case", metavar="ID", help="Show this question whole.")] = None,
     as_json: AsJson = False,
@@ -25,11 +29,11 @@ def explain(
 
     Grouped by the arrow of the funnel where it happened: in corpus, indexed, snapshot, context, used, right.
     """
-    from bakeoff.adapters import evaluations
     from bakeoff.cli import _explaining
+    from bakeoff.stages import copies
     from bakeoff.stages import explain as stage
 
     with database() as conn:
-        runs = evaluations.find(conn, run_a), evaluations.find(conn, run_b)
+        runs = copies.find(conn, run_a), copies.find(conn, run_b)
         data = stage.run(conn, *runs).to_json() if case is None else stage.one(conn, *runs, case)
     emit(data, human=lambda: _explaining.text(data), as_json=as_json)

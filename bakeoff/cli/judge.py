@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bakeoff.cli._shared import AsJson, database, emit, progress, settings
 from bakeoff.cli.plan import PlanRef
+
+if TYPE_CHECKING:
+    from bakeoff.adapters.postgres import Connection
+    from bakeoff.rules import Profile
 
 
 class Form(StrEnum):
@@ -20,6 +25,12 @@ class Form(StrEnum):
     JUNIT = "junit"
     GITHUB = "github"
     MARKDOWN = "markdown"
+
+
+OneRun = Annotated[
+    str | None, typer.Option(metavar="RUN", help="A run id, or an artifact, in place of the newest that fits.")
+]
+Shape = Annotated[Form, typer.Option("--format", help="How the findings are printed; json is --json, errors included.")]
 
 
 def register(root: typer.Typer) -> None:
@@ -36,13 +47,13 @@ def timings(
     """Time both locks of a plan in turn, question by question, on one worker: what the latency gate judges."""
     import os
 
-    from bakeoff.adapters import clock, locks, plans, postgres
-    from bakeoff.cli import _judging
+    from bakeoff.adapters import clock, locks, postgres, records
+    from bakeoff.cli import _judging, _planning
     from bakeoff.stages import timing
 
     found = settings()
     with database() as conn, progress() as step:
-        stored = plans.find(conn, plan)
+        stored = _planning.found(conn, plan)
         sides = tuple(locks.find(conn, arm.config_hash) for arm in (stored.plan.baseline, stored.plan.candidate))
         options = timing.Options(cache_dir=found.values.home / "models", environ=os.environ)
         record = timing.run(
@@ -53,8 +64,31 @@ def timings(
             now=clock.now,
             options=options,
         )
-    data = _judging.timings(record)
+        of = records.count(conn, "timings", records.About(plan_sha256=stored.plan_sha256))
+    data = _judging.timings(record, of=of)
     emit(data, human=lambda: _judging.timings_text(data), as_json=as_json)
+
+
+def _profile(file: Path) -> Profile:
+    from bakeoff.adapters import standard
+
+    return standard.profile(file)
+
+
+def _probes_digest(file: Path) -> str:
+    """Return the digest of the probes in *file*; their schema is not even loaded where nobody asks."""
+    from bakeoff.adapters import standard
+
+    return standard.probes(file).digest
+
+
+def _run_id(conn: Connection, ref: str | None) -> str | None:
+    """Return *ref*, of an artifact the id of its run; what reads artifacts is loaded only where one is named."""
+    if ref is None or not (ref.endswith(".json") or "/" in ref):
+        return ref
+    from bakeoff.stages import copies
+
+    return copies.find(conn, ref).run_id
 
 
 def kpi_check(  # noqa: PLR0913  # one parameter is one option
@@ -66,13 +100,16 @@ def kpi_check(  # noqa: PLR0913  # one parameter is one option
     gates: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Refuse unless the plan's gates are those of this file.")
     ] = None,
-    baseline_run: Annotated[str | None, typer.Option(metavar="RUN", help="Instead of the newest that fits.")] = None,
-    candidate_run: Annotated[str | None, typer.Option(metavar="RUN", help="Instead of the newest that fits.")] = None,
+    baseline_run: OneRun = None,
+    candidate_run: OneRun = None,
     probes: Annotated[
         Path, typer.Option(metavar="FILE", help="With --promote-check: the probes that must have passed.")
     ] = Path("configs/probes.yaml"),
-    form: Annotated[Form, typer.Option("--format", help="How the findings are printed.")] = Form.TABLE,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there what would be printed.")] = None,
+    form: Shape = Form.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write there what would be printed; with --json stdout has its object too."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the candidate of a plan by the plan's gates. The exit code is the verdict.
@@ -80,17 +117,22 @@ def kpi_check(  # noqa: PLR0913  # one parameter is one option
     0 pass · 1 a gate failed · 3 not known: inconclusive, or no data · 5 a measurement is broken · 4 refused: a run, a
     question or a gate is not what the plan fixed.
     """
-    from bakeoff.adapters import clock, plans, standard
-    from bakeoff.cli import _judging
+    from bakeoff.adapters import clock, files, postgres
+    from bakeoff.cli import _judging, _planning
     from bakeoff.stages import judge
     from bakeoff.verdicts import EXIT_OF, Verdict
 
-    profile = None if gates is None else standard.profile(gates)
+    found = settings()
+    files.require_folder(found.values.artifacts / "judgements")
+    files.require_writable(out)
+    profile = None if gates is None else _profile(gates)
     with database() as conn:
-        digest = standard.probes(probes).digest if promote_check else ""
-        wanted = judge.Wanted(baseline_run, candidate_run, profile, promote_check, digest)
-        record = judge.run(conn, plans.find(conn, plan), wanted, now=clock.now())
-    path = _judging.write(settings().values.artifacts, record)
+        digest = _probes_digest(probes) if promote_check else ""
+        runs = (_run_id(conn, baseline_run), _run_id(conn, candidate_run))
+        wanted = judge.Wanted(*runs, profile, promote_check, digest)
+        more = partial(postgres.connect, found, autocommit=True)
+        record = judge.run(conn, _planning.found(conn, plan), wanted, connect=more, now=clock.now())
+    path = _judging.write(found.values.artifacts, record)
     data = _judging.data(record, path)
-    _judging.show(data, form=Form.JSON if as_json else form, out=out, emit=emit)
+    _judging.show(data, form=form, out=out, as_json=as_json)
     raise typer.Exit(EXIT_OF[Verdict(data["verdict"])])

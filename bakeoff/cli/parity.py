@@ -39,13 +39,14 @@ def parity(
     from bakeoff.verdicts import EXIT_OF
 
     found = settings()
+    files.require_folder(found.values.artifacts / "parity")
     again = None if corpus is None else datasets.open_corpus(corpus)
     with database() as conn, progress() as step:
         which = locks.find(conn, lock)
         embedder = embedders.open_embedder(which.config.embedder, cache_dir=found.values.home / "models")
         options = stage.Options(sample=sample, run=run, corpus=again)
         done = stage.run(conn, which, embedder, options=options, progress=step, at=clock.now())
-    name = f"{which.config_hash}-{done.run_id or 'none'}.json"
+    name = f"{which.config_hash}-{done.run_id or 'none'}-{done.record_id}.json"
     path = files.write_json(found.values.artifacts / "parity" / name, done.body)
     emit({**done.body, "artifact": str(path)}, human=lambda: f"{_text(done)}\nwritten to: {path}", as_json=as_json)
     raise typer.Exit(EXIT_OF[done.verdict])
@@ -61,7 +62,7 @@ def _text(done: Checked) -> str:
     lines = [report.table(title, ("", "check", "found"), rows).terminal()]
     for finding in done.findings:
         if finding.verdict is not Verdict.PASS:
-            lines += ["", f"{finding.verdict.value}: {finding.check.value}: {finding.said}"]
-            lines += [f"  - {example}" for example in finding.examples]
+            lines += ["", report.line(f"{finding.verdict.value}: {finding.check.value}: {finding.said}")]
+            lines += [f"  - {report.line(example)}" for example in finding.examples]
             lines += [f"  → {finding.next}"] * bool(finding.next)
     return "\n".join([*lines, "", f"parity: {done.verdict.value}"])

@@ -18,7 +18,10 @@ def register(root: typer.Typer) -> None:
 def probes(
     *,
     lock: LockRef,
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Default: the newest of the lock.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN", help="A run id, or an artifact; default: the newest of the lock."),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--probes", metavar="FILE", help="Default: configs/probes.yaml here, else the standard one."),
@@ -38,14 +41,16 @@ def probes(
     from bakeoff.stages import probe as stage
     from bakeoff.verdicts import EXIT_OF
 
+    folder = settings().values.artifacts / "probes"
     asked, source = _probing.read(file)
+    files.require_folder(folder)
     with database() as conn:
         subject = _probing.subject(conn, lock, run, baseline)
         done = stage.run(
             conn, subject.lock, asked, source=source, now=clock.now(), run=subject.run, baseline=subject.baseline
         )
-    folder = settings().values.artifacts / "probes"
-    path = files.write_json(folder / f"{done.lock.config_hash}-{done.at:%Y%m%dT%H%M%S}.json", done.body)
+    name = f"{done.lock.config_hash}-{done.at:%Y%m%dT%H%M%S}-{done.record_id}.json"
+    path = files.write_json(folder / name, done.body)
     data = {**done.body, "artifact": str(path)}
     emit(data, human=lambda: _probing.text(done, path), as_json=as_json)
     raise typer.Exit(EXIT_OF[done.verdict])

@@ -31,13 +31,15 @@ def report(
     The page needs no network; its plots need the extra: pip install 'bakeoff[report]'.
     """
     from bakeoff import plots
-    from bakeoff.adapters import evaluations
+    from bakeoff.adapters import files
     from bakeoff.cli import _reporting
+    from bakeoff.stages import copies
     from bakeoff.stages import report as stage
 
     if html is not None:
         plots.require()  # said before the work, not after it
+    files.require_writable(html, markdown)
     with database() as conn:
-        data = stage.run(conn, [evaluations.find(conn, run) for run in runs], seed=seed)
+        data = stage.run(conn, [copies.find(conn, run) for run in runs], seed=seed)
     written = _reporting.write(data, html=html, markdown=markdown)
     emit({**data, "written": written}, human=lambda: _reporting.text(data, written), as_json=as_json)

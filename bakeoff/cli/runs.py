@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bakeoff.cli._shared import AsJson, database, emit, group, settings
 
-app = group("List and export evaluations.")
+app = group("List, export and check evaluations.")
 
 
 @app.command("list", epilog="Example: bakeoff runs list --json")
@@ -39,3 +40,23 @@ def export(
         settings().values.artifacts / "evaluations" / f"{run.run_id}.json", body, rows="case_results"
     )
     emit({"run_id": run.run_id, "artifact": str(path)}, human=lambda: str(path), as_json=as_json)
+
+
+@app.command(epilog="Example: bakeoff runs check artifacts/evaluations/*.json")
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Artifacts that evaluate or export wrote.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say of each artifact whether it is what the database holds. Exit code 1 where one is not.
+
+    Cut short, edited, of another database: what is wrong with a file is named with its place.
+    """
+    from bakeoff.cli import _evaluating
+    from bakeoff.errors import NoError
+    from bakeoff.stages import copies
+
+    with database() as conn:
+        rows = [item.to_json() for item in copies.check(conn, paths)]
+    emit({"files": rows}, human=lambda: _evaluating.checked_files(rows), as_json=as_json)
+    raise typer.Exit(0 if all(row["same"] for row in rows) else NoError.exit_code)

@@ -35,11 +35,13 @@ def sweep(
     Interrupted? The same command continues. Exit codes: 0 a winner is proposed; 3 no winner could be shown; 2 where a
     configuration can't be used (all of them are listed, nothing is stored) or the questions are too few.
     """
+    from bakeoff.adapters import files
     from bakeoff.cli import _sweeping
     from bakeoff.verdicts import EXIT_OF
 
     found = settings()
     order = _sweeping.order(path, questions=questions, corpus=corpus, baseline=baseline)
+    files.require_folder(found.values.artifacts / "sweeps")
     with database():
         pass  # made and migrated where it is new
     done = _sweeping.run(found, order, workers=workers, drop_losers=drop_losers)

@@ -13,7 +13,7 @@ from bakeoff.adapters.evaluations import Case, Run
 from bakeoff.adapters.postgres import Connection
 from bakeoff.cases import MEANS
 from bakeoff.errors import NotFoundError
-from bakeoff.explain import Aliases, Chunk
+from bakeoff.explain import Aliases, Chunk, Table
 from bakeoff.gold import Span
 from bakeoff.stages import compare
 
@@ -34,26 +34,45 @@ class Explained:
     candidate: Run
     result: explain.Explanation
     evidence: dict[str, dict[str, Any]]
+    tables: tuple[Table, Table]
+    """What became of both chunk tables since."""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         moved = [{**asdict(item), **self.evidence[item.question_id]} for item in self.result.moved]
         return {
             "kind": "explanation",
-            "baseline": _side(self.baseline),
-            "candidate": _side(self.candidate),
+            "baseline": _side(self.baseline, self.tables[0]),
+            "candidate": _side(self.candidate, self.tables[1]),
+            "warnings": warnings((self.baseline, self.candidate), self.tables),
             **self.result.to_json(),
             "moved": moved,
             "unmeasured": [asdict(item) for item in self.result.unmeasured],
         }
 
 
-def _side(run: Run) -> dict[str, Any]:
+def warnings(runs: Sequence[Run], found: Sequence[Table]) -> list[str]:
+    """Return what is said of runs whose chunk table is not the one that they saw."""
+    said = (explain.said_of_table(run.lock_name, run.run_id, state) for run, state in zip(runs, found, strict=True))
+    return [text for text in said if text is not None]
+
+
+def table_of(conn: Connection, run: Run) -> Table:
+    """Return what became of the chunk table that *run* saw."""
+    lock = locks.find(conn, run.config_hash)
+    known = ingests.of_lock(conn, lock)
+    if known is None or not chunks.exists(conn, lock):
+        return "gone"
+    return "as evaluated" if known.table_sha256 == run.table_sha256 else "changed"
+
+
+def _side(run: Run, table: Table) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "lock": run.lock_name,
         "CHUNK_VERSION": run.chunk_version,
         "CONFIG_HASH": run.config_hash,
+        "table": table,
     }
 
 
@@ -68,7 +87,7 @@ def of_cases(conn: Connection, left: tuple[Run, list[Case]], right: tuple[Run, l
     result = explain.explain(left[1], right[1])
     names = {item.question_id for item in result.moved}
     evidence = _evidence(conn, left, right, names, head=HEAD)
-    return Explained(left[0], right[0], result, evidence)
+    return Explained(left[0], right[0], result, evidence, (table_of(conn, left[0]), table_of(conn, right[0])))
 
 
 def one(conn: Connection, baseline: Run, candidate: Run, question_id: str) -> dict[str, Any]:
@@ -79,7 +98,7 @@ def one(conn: Connection, baseline: Run, candidate: Run, question_id: str) -> di
     left, right = compare.matched(conn, baseline, candidate)
     sides = ((baseline, _only(left, question_id)), (candidate, _only(right, question_id)))
     result = explain.explain(sides[0][1], sides[1][1])
-    case = sides[0][1][0]
+    case, tables = sides[0][1][0], (table_of(conn, baseline), table_of(conn, candidate))
     found = _evidence(conn, *sides, {question_id}, head=None)[question_id]
     return {
         "kind": "explained_case",
@@ -87,11 +106,12 @@ def one(conn: Connection, baseline: Run, candidate: Run, question_id: str) -> di
         "question": case["question"],
         "tags": case["tags"],
         "conclusion": _said(result),
+        "warnings": warnings((baseline, candidate), tables),
         "moved": [asdict(item) for item in result.moved],
         "unmeasured": [asdict(item) for item in result.unmeasured],
         "gold": found["gold"],
-        "baseline": {**_side(baseline), **found["baseline"]},
-        "candidate": {**_side(candidate), **found["candidate"]},
+        "baseline": {**_side(baseline, tables[0]), **found["baseline"]},
+        "candidate": {**_side(candidate, tables[1]), **found["candidate"]},
     }
 
 
@@ -139,7 +159,7 @@ def _evidence(
     every = [pair for found in sides.values() for pair in found.values()]
     spans = {Span(chunk.doc_id, chunk.start, chunk.end) for _, found in every for chunk in _top(found, head)}
     spans |= {span for case, _ in every for passage in explain.gold_spans(case) for span in passage}
-    texts = _texts(ingests.StoredDocuments(conn, left[0].ingest_id), spans)
+    texts = _texts(_documents(conn, (left[0], right[0])), spans)
     return {
         name: {
             "gold": _gold(sides["baseline"][name][0], texts),
@@ -147,6 +167,15 @@ def _evidence(
         }
         for name in sorted(names)
     }
+
+
+def _documents(conn: Connection, runs: Sequence[Run]) -> ingests.StoredDocuments:
+    """Return the documents that *runs*, which are of one corpus, have read: of any ingest that still has them."""
+    for run_ in runs:
+        known = ingests.of_lock(conn, locks.find(conn, run_.config_hash))
+        if known is not None and known.corpus_sha256 == run_.corpus_sha256:
+            return ingests.StoredDocuments(conn, known.ingest_id)
+    return ingests.StoredDocuments(conn, runs[0].ingest_id)
 
 
 def _top(found: Sequence[Chunk], head: int | None) -> list[Chunk]:

@@ -6,12 +6,14 @@ differs is named; a judgement carries the digests of everything it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from bakeoff import gates, plan
+from bakeoff import gates, plan, rules
 from bakeoff.adapters import evaluations, ingests, locks, records, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
@@ -21,13 +23,12 @@ from bakeoff.cases import MEANS
 from bakeoff.config import Lock
 from bakeoff.errors import IntegrityError, NotKnownError, StateError
 from bakeoff.findings import Finding, Observations, Observed, Reason
-from bakeoff.rules import LATENCY, Profile
+from bakeoff.rules import Profile
 from bakeoff.stages import promote, verify
+from bakeoff.stages.repair import Connect
 from bakeoff.verdicts import Severity, Verdict, overall
 
 Cases = list[tuple[dict[str, Any], int]]
-_SILENT = {"faithfulness", "text_precision"}
-"""Undefined, not missing, where a reader abstains or nothing was read."""
 _ONE_LOCK = Finding(
     gate="two-locks",
     metric="CONFIG_HASH",
@@ -72,8 +73,8 @@ def _run_of(conn: Connection, stored: Stored, side: str, wanted: str | None) -> 
         found = evaluations.for_plan(conn, arm.config_hash, ground)
         if found is None:
             raise NotKnownError(
-                f"{side} {arm.name} ({arm.config_hash}) has no finished evaluation on the plan's questions "
-                f"{fixed.questions.name}{_instead(conn, stored, side)}",
+                f"{side} {arm.name} ({arm.config_hash}) has no finished evaluation on the plan's questions, "
+                f"set '{fixed.questions.name}'{_instead(conn, stored, side)}",
                 hint=f"bakeoff evaluate --lock {arm.config_hash} --questions FILE",
             )
         run = found
@@ -120,8 +121,8 @@ def _as_planned(stored: Stored, seen: dict[str, Any], what: str) -> None:
         )
 
 
-def _arm(conn: Connection, stored: Stored, side: str, wanted: str | None) -> _Arm:
-    run = _run_of(conn, stored, side, wanted)
+def _arm(conn: Connection, stored: Stored, run: Run) -> _Arm:
+    """Return one side; whether its cases are what was recorded is asked elsewhere."""
     lock = locks.find(conn, run.config_hash)
     ingest = ingests.finished(conn, lock)
     if run.table_sha256 != ingest.table_sha256:
@@ -131,7 +132,7 @@ def _arm(conn: Connection, stored: Stored, side: str, wanted: str | None) -> _Ar
             hint=f"evaluate again: bakeoff evaluate --lock {lock.config_hash} --questions FILE",
         )
     verify.table(conn, lock, ingest)
-    found = evaluations.scores(conn, run)
+    found = evaluations.figures(conn, run)
     if len(found) != stored.plan.questions.used:
         raise IntegrityError(
             f"run {run.run_id} has {len(found)} cases for the plan's {stored.plan.questions.used} questions",
@@ -179,14 +180,8 @@ def _observations(conn: Connection, stored: Stored, arms: tuple[_Arm, _Arm], tim
         baseline=Observed(_values(left), _facts(conn, baseline), body["baseline_ms"]),
         candidate=Observed(_values(right), _facts(conn, candidate), body["candidate_ms"]),
         timed=body["questions"],
-        expected={**_owed(stored), LATENCY: stored.plan.timed},
+        expected=rules.owed(stored.plan.questions.measurable, timed=stored.plan.timed),
     )
-
-
-def _owed(stored: Stored) -> dict[str, int]:
-    """Return how many questions must have a value of each metric, whatever a lock answers."""
-    counted = stored.plan.questions.measurable
-    return {metric: count for metric, count in counted.items() if metric not in _SILENT}
 
 
 def _values(cases: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:
@@ -204,17 +199,57 @@ def _side(arm: _Arm) -> dict[str, Any]:
     }
 
 
-def run(conn: Connection, stored: Stored, wanted: Wanted, *, now: datetime) -> Record:
-    """Judge the candidate of *stored* and append the judgement.
+def run(conn: Connection, stored: Stored, wanted: Wanted, *, connect: Connect, now: datetime) -> Record:
+    """Judge the candidate of *stored* and append the judgement; *connect* gives more connections to read by.
+
+    Raises as `assess` does. Nothing is stored then.
+    """
+    body = assess(conn, stored, wanted, connect=connect)
+    about = About(stored.plan_sha256, body["candidate"]["CONFIG_HASH"], body["candidate"]["run_id"])
+    return records.add(conn, "judgement", body, about=about, at=now, verdict=Verdict(body["verdict"]))
+
+
+def assess(conn: Connection, stored: Stored, wanted: Wanted, *, connect: Connect) -> dict[str, Any]:
+    """Return the judgement of the candidate of *stored*, and store nothing.
 
     Raises NotKnownError where a side was not evaluated, StateError where a run or the given gates are not the plan's,
-    IntegrityError where something was changed since it was recorded. Nothing is stored then.
+    IntegrityError where something was changed since it was recorded.
     """
-    fixed = stored.plan
     if wanted.profile is not None:
         _as_planned(stored, {"gates": wanted.profile.digest}, "the gates file")
-    baseline = _arm(conn, stored, "baseline", wanted.baseline_run)
-    candidate = _arm(conn, stored, "candidate", wanted.candidate_run)
+    runs = (
+        _run_of(conn, stored, "baseline", wanted.baseline_run),
+        _run_of(conn, stored, "candidate", wanted.candidate_run),
+    )
+    with _checked(connect, runs):
+        return _judged(conn, stored, runs, wanted)
+
+
+@contextmanager
+def _checked(connect: Connect, runs: Sequence[Run]) -> Iterator[None]:
+    """Have the server check the rows of *runs* beside the block. Raises IntegrityError at its end, even if it failed.
+
+    The digests are the server's work, and take as long as ours: one connection more, not two, since a machine of two
+    cores has one left. An edited case may break our arithmetic before its edit is known: the edit is what is said.
+    """
+
+    def check() -> None:
+        with connect() as conn:
+            for run in runs:
+                evaluations.check(conn, run)
+
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(check)
+        try:
+            yield
+        finally:
+            checking.result()
+
+
+def _judged(conn: Connection, stored: Stored, runs: tuple[Run, Run], wanted: Wanted) -> dict[str, Any]:
+    """Return the judgement of two runs, as it is stored."""
+    fixed = stored.plan
+    baseline, candidate = _arm(conn, stored, runs[0]), _arm(conn, stored, runs[1])
     timed = _timings(conn, stored, (baseline, candidate))
     seen = _observations(conn, stored, (baseline, candidate), timed)
     judged = gates.judge(fixed.gates, seen, seed=fixed.seed)
@@ -226,20 +261,18 @@ def run(conn: Connection, stored: Stored, wanted: Wanted, *, now: datetime) -> R
     if baseline.lock.config_hash == candidate.lock.config_hash:
         more = (*more, _ONE_LOCK)
     findings = (*judged.findings, *more)
-    verdict = overall((item.severity, item.verdict) for item in findings)
-    body = {
+    return {
         **_fixed(stored),
-        "verdict": verdict.value,
+        "verdict": overall((item.severity, item.verdict) for item in findings).value,
         "promote_check": wanted.promote_check,
         "baseline": _side(baseline),
         "candidate": _side(candidate),
         "timings": None if timed is None else {"record": timed.record_id, "sha256": timed.sha256},
+        "timings_made": records.count(conn, "timings", About(plan_sha256=stored.plan_sha256)),
         "warnings": list(judged.warnings),
         "findings": [_plain(item) for item in findings],
         **rests_on,
     }
-    about = About(stored.plan_sha256, candidate.lock.config_hash, candidate.run.run_id)
-    return records.add(conn, "judgement", body, about=about, at=now, verdict=verdict)
 
 
 def _fixed(stored: Stored) -> dict[str, Any]:

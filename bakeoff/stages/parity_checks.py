@@ -192,11 +192,12 @@ def _token_limit(table: Table) -> Finding:
     if longest is None:
         return Finding(Check.TOKEN_LIMIT, Verdict.NO_DATA, f"{table.lock.table_name} is empty")
     long = parity_rows.too_long(table.conn, table.lock, limit, most=_MOST_NAMED)
+    count = long[0].count if long else 0
     return _finding(
         Check.TOKEN_LIMIT,
         [f"{item.chunk_id[:12]} of {item.doc_id}: {item.tokens}" for item in long],
         good=f"the longest embedded text has {longest} tokens, at most {limit} ({whose})",
-        bad=f"{long[0].count if long else 0} embedded texts have more than {limit} tokens ({whose}), "
+        bad=f"{count} embedded {'text has' if count == 1 else 'texts have'} more than {limit} tokens ({whose}), "
         f"the longest {longest}",
         next_="lock a smaller chunking.size",
     )

@@ -1,7 +1,8 @@
 """What a promotion asks for beside the gates: passing probes and parity of the very run and table that were judged.
 
 Callers may rely on: a record counts only where it was made on the candidate's run and table, with the probes that are
-asked for, against the plan's baseline, and on a sample that is no token one; anything else is no data.
+asked for, against the plan's baseline, and on a sample that is no token one and was really cut and embedded again;
+anything else is no data.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from bakeoff.verdicts import Severity, Verdict
 
 LEAST_DOCUMENTS = 50
 """Documents that a parity check must have ingested again; all of a smaller corpus."""
+LEAST_EMBEDDED = 8
+"""Chunks that a parity check must have embedded again; all of a smaller table. Every backend can embed again."""
+MADE_AGAIN = ("second-ingest", "second-embedding")
+"""Checks that must be in a parity record, by their names in it: without them nothing was made a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,23 @@ def _unfit_probes(demands: Demands, body: dict[str, Any]) -> str | None:
     return None
 
 
-def _unfit_parity(conn: Connection, demands: Demands, body: dict[str, Any]) -> str | None:
+def _unfit_parity(conn: Connection, demands: Demands, found: Record) -> str | None:
+    """Return why a parity record does not count; one that did not pass counts whatever its sample."""
+    body = found.body
     if body["table_sha256"] != demands.run.table_sha256:
         return "it was made on another table"
+    if found.verdict != Verdict.PASS:
+        return None
+    checks = {item["check"] for item in body["findings"]}
+    if absent := [name for name in MADE_AGAIN if name not in checks]:
+        return f"it lacks the check {absent[0]}"
+    sample = body["sample"]
     wanted = min(LEAST_DOCUMENTS, ingests.corpus_digest(conn, demands.run.ingest_id)[1])
-    if body["sample"]["documents"] < wanted:
-        return f"it ingested {body['sample']['documents']} documents again, fewer than {wanted}"
+    if sample["documents"] < wanted:
+        return f"it ingested {sample['documents']} documents again, fewer than {wanted}"
+    wanted = min(LEAST_EMBEDDED, sample["table_chunks"])
+    if sample["embedded"] < wanted:
+        return f"it embedded {sample['embedded']} chunks again, fewer than {wanted}: ask for a larger --sample"
     return None
 
 
@@ -106,7 +122,7 @@ def demanded(conn: Connection, demands: Demands) -> tuple[tuple[Finding, ...], d
             "parity",
             f"bakeoff parity --lock {run.config_hash}",
             parity,
-            None if parity is None else _unfit_parity(conn, demands, parity.body),
+            None if parity is None else _unfit_parity(conn, demands, parity),
         ),
     )
     rests_on = {

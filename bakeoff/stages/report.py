@@ -38,7 +38,14 @@ def run(conn: Connection, runs: Sequence[Run], *, seed: int) -> dict[str, Any]:
     groups = [_groups(conn, item, found) for item, found in zip(runs, cases, strict=True)]
     at = {score: plots.edges([values for group in groups for values in group[score]]) for score in SCORES}
     sides = [_side(item, found, group, at) for item, found, group in zip(runs, cases, groups, strict=True)]
-    return {"kind": "report", "runs": sides, "score_edges": at, "comparisons": comparisons}
+    tables = [explaining.table_of(conn, item) for item in runs]
+    return {
+        "kind": "report",
+        "runs": [{**side, "table": table} for side, table in zip(sides, tables, strict=True)],
+        "warnings": explaining.warnings(runs, tables),
+        "score_edges": at,
+        "comparisons": comparisons,
+    }
 
 
 def _compared(conn: Connection, runs: Sequence[Run], seed: int) -> tuple[list[list[Timed]], list[dict[str, Any]]]:

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bakeoff import canonical, halving
+from bakeoff import canonical, halving, plan
 from bakeoff.adapters import chunks, embedders, evaluations, locks, records
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
-from bakeoff.errors import StateError
+from bakeoff.errors import InputError, StateError
 from bakeoff.halving import Decision, Finalist, Score
 from bakeoff.stages import evaluate, ingest, lock, prepare
 from bakeoff.stages.prepare import Arm, Options, Order, Prepared
@@ -144,6 +144,7 @@ def run(connect: Connect, order: Order, *, progress: Progress, now: Callable[[],
     """
     with connect() as conn:
         ready = prepare.run(conn, order, options)
+    _measurable(order, ready)
     work = _Work(connect, order, ready, progress, now, options)
     for arm in (ready.baseline, *ready.arms.values()):
         work.lock(arm)
@@ -158,6 +159,19 @@ def run(connect: Connect, order: Order, *, progress: Progress, now: Callable[[],
         order.sweep,
     )
     return _ended(work, rungs, decision)
+
+
+def _measurable(order: Order, ready: Prepared) -> None:
+    """Raise InputError where the questions lack the gold that the metric is made of: no result could show anything."""
+    metric, last = order.sweep.metric, set(ready.schedule.holdout)
+    least = halving.least_holdout(ready.schedule.finalists, order.sweep)
+    found = plan.measurable(item for item in ready.asked.questions if item.question_id in last).get(metric, 0)
+    if found < least:
+        raise InputError(
+            f"{found} of {len(last)} questions of the holdout have the gold that {metric} needs: no result of fewer "
+            f"than {least} could show that a finalist is better at alpha {order.sweep.alpha:g}",
+            hint="name another metric in the sweep file, or ask questions with such gold",
+        )
 
 
 def _narrowed(work: _Work) -> list[tuple[Score, ...]]:

@@ -64,18 +64,25 @@ def main() -> None:
     result: dict[str, Any] = {"machine": common.machine()}
     with tempfile.TemporaryDirectory() as name, common.bench() as bench:
         stored = prepared(bench, Path(name))
-        environ = {**os.environ, "BAKEOFF_DATABASE_URL": bench.url, "BAKEOFF_ARTIFACTS": f"{name}/artifacts"}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environ = {**kept, "BAKEOFF_DATABASE_URL": bench.url, "BAKEOFF_ARTIFACTS": f"{name}/artifacts"}
         command = [str(Path(sys.executable).with_name("bakeoff")), "kpi-check", "--plan", stored.plan_sha256]
 
         def once() -> int:
             return subprocess.run(command, cwd=name, env=environ, check=False, capture_output=True).returncode
 
+        def bare() -> int:
+            return subprocess.run([sys.executable, "-c", "import psycopg, pydantic"], check=True).returncode
+
+        once()  # an installed program has its bytecode
         codes: list[int] = []
         spent = [common.timed(lambda: codes.append(once())) for _ in range(ROUNDS)]
+        started = statistics.median(common.timed(bare) for _ in range(ROUNDS))
     broken = sorted(set(codes) - JUDGED)
     if broken:
         sys.exit(f"kpi-check ended with {', '.join(map(str, broken))}: it did not judge, so its time says nothing")
     result |= {"questions": stored.plan.questions.used, "kpi_check_s": statistics.median(spent), "exit_codes": codes}
+    result |= {"bare_imports_s": started, "against_bare_imports": result["kpi_check_s"] / started}
     common.save("judging", result)
     rows = [[f"kpi-check, {result['questions']} questions, s", f"{result['kpi_check_s']:.2f}", "< 1.5"]]
     common.table("Judging", ["figure", "measured>", "bar>"], rows)

@@ -102,7 +102,8 @@ def test_a_plan_is_printed_and_written(done: Project) -> None:
         (item["step"], item["baseline_outcomes"], item["candidate_outcomes"]) for item in found["steps"]
     ]
     said = done.run(*PLAN, *FILES)
-    assert (0, "") == (said.returncode, said.stderr)
+    assert 0 == said.returncode
+    assert said.stderr.endswith("is equal: nothing new is stored\n")
     assert said.stdout.startswith(f"plan {found['plan']}: few ")
     for words in (
         "note: Small gates.",
@@ -164,6 +165,19 @@ def test_a_failed_gate_fails_the_build(failed: Project) -> None:
         assert f"    {worst['question_id']}: {worst['question']}  [1.000 → 0.000]" in lines
 
 
+def test_a_run_is_named_by_its_artifact_too(failed: Project) -> None:
+    """A file that is what the database holds stands for its run; one that is not there is refused."""
+    found = failed.json("kpi-check", code=1)
+    runs = {side: found[side]["run_id"] for side in ("baseline", "candidate")}
+    paths = {side: next(name for name in failed.files() if name.endswith(f"{run}.json")) for side, run in runs.items()}
+    folder = failed.folder / "home" / "artifacts"
+    named = [text for side in runs for text in (f"--{side}-run", str(folder / paths[side]))]
+    again = failed.json("kpi-check", *named, code=1)
+    assert runs == {side: again[side]["run_id"] for side in runs}
+    wrong = failed.error("kpi-check", "--candidate-run", "none.json", code=2)
+    assert "no such artifact" in wrong["message"]
+
+
 def test_every_format_agrees_with_the_exit_code(failed: Project) -> None:
     """JSON, JUnit, GitHub's annotations and Markdown, to stdout or to a file."""
     by_option = failed.run("kpi-check", "--format", "json")
@@ -186,17 +200,65 @@ def test_every_format_agrees_with_the_exit_code(failed: Project) -> None:
     assert (2, "") == (unknown.returncode, unknown.stdout)
 
 
+def test_json_is_one_object_in_every_outcome(failed: Project) -> None:
+    """With a file too, which holds the form that was asked for; and in errors, however JSON was asked for."""
+    printed = failed.json("kpi-check", "--out", "out/kpi.json", code=1)
+    written = json.loads((failed.folder / "out/kpi.json").read_text())
+    assert {**written, "out": "out/kpi.json"} == printed
+    failed.json("kpi-check", "--format", "junit", "--out", "out/again.xml", code=1)
+    assert (failed.folder / "out/again.xml").read_text().startswith("<?xml")
+    by_format = failed.run("kpi-check", "--format", "json", "--out", "out/b.json")
+    assert 1 == by_format.returncode
+    assert "out/b.json" == support.one_object(by_format.stdout)["out"]
+    for asked in (("--format", "json"), ("--format=json",)):
+        wrong = failed.run("kpi-check", "--plan", "ffff0000", *asked)
+        assert (2, "") == (wrong.returncode, wrong.stderr)
+        assert "no plan 'ffff0000'" == support.one_object(wrong.stdout)["error"]["message"]
+
+
+def judgements(project: Project) -> list[tuple[Any, ...]]:
+    """How many records are stored."""
+    return support.rows(str(project.url), "SELECT count(*) FROM records")
+
+
+@pytest.mark.parametrize("what", [("kpi-check",), ("probes", "--lock", "a"), ("parity", "--lock", "a")])
+def test_artifacts_that_can_not_be_written_stop_the_work_before_it_begins(
+    failed: Project, what: tuple[str, ...]
+) -> None:
+    """One line, and no record of a judgement, of probes, of parity without its artifact."""
+    before = judgements(failed)
+    said = failed.run(*what, BAKEOFF_ARTIFACTS=str(failed.folder / "corpus.jsonl"))
+    assert (5, "") == (said.returncode, said.stdout)
+    assert f"bakeoff: can't write {failed.folder / 'corpus.jsonl'}" in said.stderr
+    assert "nothing was done yet" in said.stderr
+    assert before == judgements(failed)
+
+
+def test_an_out_file_that_can_not_be_written_stops_the_work_before_it_begins(failed: Project) -> None:
+    """No judgement is stored, no artifact written."""
+    before = judgements(failed), failed.files()
+    found = failed.error("kpi-check", "--out", "corpus.jsonl/x.xml", code=5, plain=True)
+    assert "can't write corpus.jsonl/x.xml: Not a directory" == found["message"]
+    assert before == (judgements(failed), failed.files())
+
+
 def test_scores_that_are_known_are_no_ground_for_a_plan(failed: Project) -> None:
     """Exit code 4 without the flag; with it the plan and every judgement say so, and the better lock passes with 0."""
     assert "are known since run" in failed.error(*BACK, code=4)["message"]
     plan = failed.json(*BACK, "--accept-known-scores")
     assert 1 == len(plan["known_scores"])
+    latest = failed.run("kpi-check")
+    assert (0, f"plan {plan['plan']} (newest of 2)\n") == (latest.returncode, latest.stderr)
+    first = plan_of(failed)["plan"]
+    again = failed.run(*PLAN, *FILES)
+    assert f"plan {first}, made at " in again.stderr
+    assert again.stderr.endswith(f"is equal: nothing new is stored; `latest` is {plan['plan']}, which was made later\n")
     passed = failed.run("kpi-check", "--plan", plan["plan"])
     assert (0, "") == (passed.returncode, passed.stderr)
     assert f"planned after these runs were known: {plan['known_scores'][0]}" in passed.stdout
     assert passed.stdout.splitlines()[-2:] == [
         "verdict: PASS",
-        "next: bakeoff kpi-check --promote-check asks for passing probes and parity too",
+        f"next: bakeoff kpi-check --plan {plan['plan']} --promote-check asks for passing probes and parity too",
     ]
 
 
@@ -255,7 +317,7 @@ def test_time_is_judged_by_interleaved_timings(failed: Project) -> None:
     assert ["latency"] == plan["accepted_blind"]
     said = failed.run("kpi-check")
     assert 3 == said.returncode
-    assert "    next: bakeoff timings times both locks in turn" in said.stdout.splitlines()
+    assert f"    next: bakeoff timings --plan {plan['plan']} times both locks in turn" in said.stdout.splitlines()
     timed = failed.json("timings")
     assert (plan["plan"], 6) == (timed["plan"], timed["questions"])
     assert all(0 < timed[side]["p50_ms"] <= timed[side]["p95_ms"] for side in ("baseline", "candidate"))

@@ -104,6 +104,24 @@ def test_a_place_that_cannot_be_written_to(done: Project, option: str) -> None:
     assert found["message"].startswith("can't write corpus.jsonl/r.out: ")
 
 
+def test_a_page_that_can_not_be_written_is_seen_before_the_runs_are_looked_for(done: Project) -> None:
+    """The work would be in vain."""
+    found = done.error("report", "nobody", "--html", "corpus.jsonl/r.html", code=5)
+    assert "can't write corpus.jsonl/r.html: Not a directory" == found["message"]
+
+
+@pytest.mark.parametrize("width", ["80", "110"])
+def test_no_heading_is_broken_within_a_word(done: Project, width: str) -> None:
+    """Of the report and the explanation, and no line of a table is wider than the terminal."""
+    for arguments in (("report", "a", "few"), ("explain", "a", "few")):
+        lines = done.run(*arguments, COLUMNS=width).stdout.splitlines()
+        rules = [n for n, line in enumerate(lines) if line.strip() and not line.strip("─ ")]
+        assert rules
+        heads = {word for n in rules for word in lines[n - 1].split()}
+        assert not {"gained/l", "ost", "differe", "nce", "baselin", "candidat", "e"} & heads
+        assert all(len(lines[n]) <= int(width) for n in rules)
+
+
 def test_a_run_named_twice_is_refused(done: Project) -> None:
     """A report of a run against itself would be no news."""
     found = done.error("report", "a", "a", code=2)

@@ -90,6 +90,7 @@ def test_no_winner_is_exit_code_3(swept: Project) -> None:
     done = swept.run("sweep", "equals.yaml", *COMMAND[2:])
     assert 3 == done.returncode, done.stderr
     assert "nothing to narrow: every configuration is a finalist" in done.stdout
+    assert "each interval stands alone, not" in " ".join(done.stdout.split())
     assert "no winner: none is shown to be better by 0 or more at alpha 0.05" in done.stdout
 
 

@@ -1,12 +1,13 @@
-"""Chunk tables of real text: the language reference that every Python brings along."""
+"""Chunk tables of real text, and databases with locks that were evaluated, to be judged or broken."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from bakeoff import config
 from bakeoff.adapters import chunks, lexical
 from bakeoff.adapters.postgres import Connection
-from tests import tables
+from tests import parity_site, tables
+from tests.parity_site import Site
+from tests.planned import Planned, copied, evaluated
 
 DIMENSION = 32
 _VERSIONS = count(1)
@@ -96,3 +99,31 @@ def fill(conn: Connection) -> Callable[..., None]:
             chunks.build_indexes(conn, lock, backend)
 
     return go
+
+
+@pytest.fixture(scope="module")
+def base(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
+    """Planned in both directions, then evaluated."""
+    with evaluated(server_url, template, tmp_path_factory.mktemp("planned")) as found:
+        yield found
+
+
+@pytest.fixture
+def made(server_url: str, base: Planned) -> Iterator[Planned]:
+    """What the module's `base` is, in a database of the test's own."""
+    with copied(server_url, base) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One site for all tests of a module that only read it."""
+    with parity_site.new(server_url, template, tmp_path_factory.mktemp("parity")) as found:
+        yield found
+
+
+@pytest.fixture
+def broken(server_url: str, site: Site, tmp_path: Path) -> Iterator[Site]:
+    """A copy of the site, to be broken."""
+    with parity_site.copy_of(server_url, site, tmp_path) as found:
+        yield found
