@@ -31,7 +31,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -c constraints.txt -e '.[$(EXTRAS),torch]' --group dev
 	@touch $@
 
-demo: setup ## Lock, ingest, plan, evaluate and judge baseline and candidate on the embedded database
+demo: setup ## Everything from two configurations to the candidate in production, on a simulated clock
 	PATH="$(abspath $(BIN)):$$PATH" bash configs/demo/run.sh
 
 test: check ## Everything that CI runs
@@ -66,4 +66,4 @@ docs: setup-torch ## Write the command reference anew
 clean: ## Remove what commands made, the environment included
 	-$(BIN)/bakeoff db stop
 	rm -rf $(VENV) .bakeoff dist artifacts/report.html \
-	  $(addprefix artifacts/,locks runbooks evaluations comparisons plans probes parity judgements sweeps)
+	  $(addprefix artifacts/,locks runbooks evaluations comparisons plans probes parity judgements sweeps runs)

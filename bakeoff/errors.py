@@ -86,6 +86,19 @@ class IntegrityError(StateError):
     kind = "integrity"
 
 
+class ConflictError(StateError):
+    """Somebody else was faster: what was to be changed is no longer as it was read."""
+
+    kind = "conflict"
+
+
+class StoppedError(BakeoffError):
+    """A person stopped it in the middle, and what it leaves behind is to be known."""
+
+    kind = "interrupted"
+    exit_code = 130
+
+
 class OutsideError(BakeoffError):
     """Something outside failed: a database, a model, a service, a disk."""
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from bakeoff import canonical, gold, power, sequential, strategy
+from bakeoff import canonical, gold, metrics, strategy
 from bakeoff.cases import YES_NO
 from bakeoff.config import Part
-from bakeoff.gates import LEAST_TIMINGS
 from bakeoff.gold import Question
 from bakeoff.rules import FACTS, LATENCY, Gain, Gate, Level, NoWorse, Profile
 from bakeoff.strategy import Strategy
@@ -71,7 +69,7 @@ class GateSight(Part):
 
 
 class StepSight(Part):
-    """What one step will be able to see of one watched outcome."""
+    """What the live looks will have been able to see of one watched outcome by the end of one step."""
 
     step: int
     percent: float
@@ -80,7 +78,8 @@ class StepSight(Part):
     candidate_outcomes: int
     margin: float
     detectable: float | None
-    """The smallest drop found within the step with 80 % power; None where even the largest is not."""
+    """The smallest drop that is there from hour 0 and found by the step's end, with 80 % power; None: not even the
+    largest is, the step compares nothing, or it is a latency, whose spread is not known."""
 
 
 class Plan(Part):
@@ -105,9 +104,18 @@ class Plan(Part):
     known_scores: tuple[str, ...] = Field(default=(), strict=False)
     """Runs of the candidate on these questions that were there before the plan, accepted all the same."""
 
+    _stored: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def stored(cls, body: dict[str, Any]) -> Plan:
+        """Return the plan that was stored as *body*, and keeps its name where a newer version would write more keys."""
+        made = cls.model_validate_json(canonical.encode(body))
+        made._stored = body  # noqa: SLF001  # its own
+        return made
+
     def body(self) -> dict[str, Any]:
-        """Return the plan as plain JSON."""
-        return self.model_dump(mode="json")
+        """Return the plan as plain JSON, as it was stored."""
+        return self._stored or self.model_dump(mode="json")
 
     @property
     def digest(self) -> str:
@@ -121,14 +129,14 @@ class Plan(Part):
 
 
 def measurable(questions: Iterable[Question]) -> dict[str, int]:
-    """Return how many of *questions* can have a value of each metric."""
+    """Return how many of *questions* can have a value of each metric; a gold answer without a token gives none."""
     counts: Counter[str] = Counter()
     for question in questions:
         counts["faithfulness"] += 1
         counts[LATENCY] += 1
         if gold.level(question) != "none":
             counts.update(_HITS)
-        if question.answers or not question.answerable:
+        if not question.answerable or any(metrics.tokens(answer) for answer in question.answers):
             counts.update(_ANSWERS)
         if question.passages:
             counts.update(_TEXT)
@@ -154,6 +162,8 @@ def _gate_sight(gate: Gate, profile: Profile, n: int) -> GateSight:
         blind = detectable is None or detectable > margin
     else:
         detectable, because = _other_shown(gate, profile, n)
+    from bakeoff.gates import LEAST_TIMINGS  # as below: who reads a plan has no use for what makes one
+
     least = LEAST_TIMINGS if gate.metric == LATENCY else 0
     if gate.metric not in FACTS and n < max(gate.minimum, least):
         blind, because = True, f"{n} questions, fewer than {max(gate.minimum, least)}"
@@ -171,6 +181,8 @@ def _gate_sight(gate: Gate, profile: Profile, n: int) -> GateSight:
 
 
 def _loss_shown(gate: NoWorse, profile: Profile, n: int) -> tuple[float | None, str]:
+    from bakeoff import power
+
     sharing = max(len(profile.tested), 1) if gate.severity is Severity.BLOCK else 1
     rule = power.Rule(gate.margin, gate.minimum_effect, profile.alpha, profile.alpha / sharing)
     if n < 2:  # noqa: PLR2004  # one question has no spread
@@ -205,44 +217,31 @@ def _other_shown(gate: Gate, profile: Profile, n: int) -> tuple[float | None, st
 
 
 def steps(rollout: Strategy, *, traffic_per_hour: float, seed: int) -> tuple[StepSight, ...]:
-    """Return what every step of *rollout* will be able to see of every watched outcome within its own hours.
+    """Return what the live looks will have been able to see of every watched outcome by the end of every step.
 
     Outcomes are counted as they come: *traffic_per_hour* for both arms together. The baseline's share is nothing at
-    100 %, and then nothing can be compared within the step.
+    100 %, and then nothing can be compared within the step; of a latency nothing is foretold.
     """
+    from bakeoff import foresight
+
+    shown = foresight.by_step(rollout, traffic_per_hour=traffic_per_hour, seed=seed)
     found = []
     for row in strategy.timetable(rollout):
-        looks = _looks(row, rollout, traffic_per_hour)
+        arms = foresight.looks(row, rollout, traffic_per_hour)
         for name, rule in sorted(rollout.watch.items()):
-            shown = sequential.drop_shown(
-                looks,
-                base_rate=rule.base_rate,
-                margin=rule.margin,
-                alpha=rollout.alpha / len(rollout.watch),
-                seed=seed,
-            )
+            smallest = shown[name][row.number - 1]
             found.append(
                 StepSight(
                     step=row.number,
                     percent=row.percent,
                     watched=name,
-                    baseline_outcomes=sum(look[0] for look in looks),
-                    candidate_outcomes=sum(look[1] for look in looks),
+                    baseline_outcomes=sum(look[0] for look in arms),
+                    candidate_outcomes=sum(look[1] for look in arms),
                     margin=rule.margin,
-                    detectable=None if shown is None else round(shown, 6),
+                    detectable=None if smallest is None else round(smallest, 6),
                 )
             )
     return tuple(found)
-
-
-def _looks(row: strategy.Row, rollout: Strategy, traffic_per_hour: float) -> list[tuple[int, int]]:
-    """Return (baseline, candidate) outcomes between the looks of one step; whole numbers that add up to the step's."""
-    hours = row.ends_hour - row.begins_hour
-    count = max(1, math.floor(hours / rollout.look_every_hours))
-    share = row.percent / 100.0
-    arrived = [round(traffic_per_hour * hours * k / count) for k in range(count + 1)]
-    totals = [(total - round(total * share), round(total * share)) for total in arrived]
-    return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(totals)]
 
 
 def unlike(plan: Plan, found: Mapping[str, Any]) -> str | None:

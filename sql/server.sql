@@ -55,3 +55,7 @@ ANALYZE {table};
 -- name: notice_lost_clients
 -- A command that was killed must not hold its locks until its long statement ends.
 SET client_connection_check_interval = '1s';
+
+-- name: listen
+-- Hear of every move of a rollout, and of every switch of the routing, when it commits.
+LISTEN bakeoff_routing;

@@ -65,6 +65,13 @@ def build(url: str, folder: Path, given: dict[str, Any] | None = None, *, name: 
 
 
 @contextmanager
+def new(server_url: str, template: str, folder: Path) -> Iterator[Site]:
+    """A site in a database of its own."""
+    with support.database(server_url, template, f"parity_{uuid.uuid4().hex[:10]}") as url:
+        yield build(url, folder)
+
+
+@contextmanager
 def copy_of(server_url: str, site: Site, folder: Path) -> Iterator[Site]:
     """The same site in a database of its own."""
     name = str(conninfo_to_dict(site.url)["dbname"])

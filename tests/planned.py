@@ -97,8 +97,9 @@ class Planned:
 
     def judge(self, stored: Stored, **wanted: Any) -> Record:
         """Judge the candidate."""
-        with support.connector(self.url)() as conn:
-            return judge.run(conn, stored, judge.Wanted(**wanted), now=LATER)
+        connect = support.connector(self.url)
+        with connect() as conn:
+            return judge.run(conn, stored, judge.Wanted(**wanted), connect=connect, now=LATER)
 
     def timings(self, stored: Stored, sides: tuple[Lock, Lock] | None = None) -> Record:
         """Time both sides."""

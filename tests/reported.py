@@ -61,7 +61,8 @@ def _moved(name: str, kind: str, arrow: str, said: str) -> dict[str, Any]:
 
 def _judgement(said: str) -> dict[str, Any]:
     figures = {"baseline": 0.5, "value": 0.6, "difference": 0.1, "low": 0.02, "high": 0.18, "n": 20, "detectable": 0.09}
-    passed = {"gate": "oracle", "verdict": "pass", "severity": "block", "threshold": "at least 0", **figures}
+    about = {"metric": "oracle_retrieval_hit_prefilter", "rule": "no_worse"}
+    passed = {**about, "gate": "oracle", "verdict": "pass", "severity": "block", "threshold": "at least 0", **figures}
     worst = [{"question_id": f"q{n}"} for n in range(1, 6)]
     failed = {**passed, "gate": "f1", "verdict": "fail", "said": f"lost 0.1{said}", "further_questions": 120}
     return {
@@ -69,6 +70,8 @@ def _judgement(said: str) -> dict[str, Any]:
         "profile": "demo",
         "label": f"a label{said}",
         "baseline": {"run_id": "run-0"},
+        "plan_sha256": "d" * 64,
+        "at": "2026-01-02T03:04:05+00:00",
         "findings": [passed, {**failed, "worst": worst}],
         "warnings": ["a warning"],
     }
@@ -80,7 +83,7 @@ def _comparison(index: int, said: str) -> dict[str, Any]:
     return {
         "run_id": f"run-{index}",
         "lock": f"lock{index}{said}",
-        "conclusion": f"1 lost, 1 gained of 20 questions{said}",
+        "conclusion": f"1 of 20 questions come less far in the funnel, 1 further{said}",
         "questions": 20,
         "lost": 1,
         "gained": 1,
@@ -110,6 +113,7 @@ def report(candidates: int, said: str = "") -> dict[str, Any]:
     return {
         "kind": "report",
         "runs": [_run(index, said) for index in range(candidates + 1)],
+        "warnings": [],
         "score_edges": {name: [0.0, 0.5, 1.0] for name in SCORES},
         "comparisons": [_comparison(index, said) for index in range(1, candidates + 1)],
     }

@@ -26,6 +26,7 @@ from bakeoff.adapters.question_rows import (
     Problems,
     QuestionSet,
     gold_level,
+    id_problem,
     rows,
     text_problem,
     texts_problem,
@@ -70,6 +71,13 @@ def load(where: str, texts: DocumentSource) -> QuestionSet:
         unjudged=len(queries) - len(given),
         absent_documents=_absent(judged, converter, texts),
     )
+
+
+def require(where: str) -> None:
+    """Raise InputError where the files of *where* can't be used, whatever the corpus."""
+    folder, split = _place(where)
+    _judgements(folder / "qrels" / f"{split}.tsv")
+    _queries(folder / "queries.jsonl")
 
 
 def _place(where: str) -> tuple[Path, str]:
@@ -127,7 +135,8 @@ def _row_problems(row: dict[str, Any]) -> Iterator[str]:
     missing = [key for key in ("_id", "text") if key not in row]
     if missing:
         yield f"there is no {', no '.join(missing)}"
-    found = [text_problem(row[key], key) for key in ("_id", "text") if key in row]
+    told = (("_id", id_problem), ("text", text_problem))
+    found = [problem(row[key], key) for key, problem in told if key in row]
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, dict):
         yield f"metadata is {loaders.type_name(metadata)}, expected an object"

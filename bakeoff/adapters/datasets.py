@@ -10,6 +10,7 @@ folder of Markdown, reStructuredText, text and HTML files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -24,7 +25,7 @@ from bakeoff.adapters.loaders import Rejected
 from bakeoff.chunking import Document
 from bakeoff.errors import InputError, OutsideError
 
-__all__ = ["Corpus", "Document", "Rejected", "Written", "open_corpus", "write_beir"]
+__all__ = ["Corpus", "Document", "Rejected", "Written", "digest", "open_corpus", "write_beir"]
 
 CORPUS_FILE = "corpus.jsonl"
 _KNOWN = "known are python, python-full, beir:DIR, a .jsonl file, and a folder"
@@ -93,6 +94,24 @@ def open_corpus(spec: str) -> Corpus:
     if path.exists():
         raise InputError(f"{spec} is a file that is no corpus: {_KNOWN}", hint="give the folder that it is in")
     raise InputError(f"no such corpus: {spec}", hint=_KNOWN)
+
+
+def digest(spec: str) -> str | None:
+    """Return the SHA-256 of what the corpus *spec* is read from; None of one that comes with Python.
+
+    Raises InputError where there is none, OutsideError where it can't be read.
+    """
+    found = open_corpus(spec)
+    if found.kind == "python":
+        return None
+    path = Path(spec.removeprefix("beir:")) / CORPUS_FILE if found.kind == "beir" else Path(spec)
+    if found.kind == "folder":
+        return loaders.folder_digest(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OutsideError(f"can't read {path}: {error.strerror}", hint="check its rights") from error
 
 
 def _json_lines(spec: str, name: str, kind: str, path: Path, id_keys: tuple[str, ...]) -> Corpus:

@@ -187,6 +187,16 @@ def folder(root: Path) -> Iterator[Document | Rejected]:
             yield _from_file(relative, path, root)
 
 
+def folder_digest(root: Path) -> str:
+    """Return the SHA-256 over the names and bytes of the files that `folder` would read; whatever one changes shows."""
+    whole = hashlib.sha256()
+    for relative, path in _walk(root, ""):
+        raw = "the folder can't be read" if path is None else _read(path)
+        held = hashlib.sha256(raw.encode() if isinstance(raw, str) else raw).digest()
+        whole.update(os.fsencode(relative) + b"\0" + held)
+    return whole.hexdigest()
+
+
 def count_files(root: Path) -> int:
     """Return how many files `folder` would read."""
     return sum(1 for _, path in _walk(root, "") if path is not None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from bakeoff import canonical
+from bakeoff import canonical, report
 from bakeoff.adapters import postgres, queries
 from bakeoff.errors import IntegrityError, StateError
 
@@ -87,7 +87,8 @@ def require_current(conn: postgres.Connection) -> None:
     """Raise StateError where migrations wait."""
     pending = status(conn).pending
     if pending:
-        raise StateError(f"the database's schema is {len(pending)} migrations behind", hint="bakeoff db init")
+        many = report.counted(len(pending), "migration")
+        raise StateError(f"the database's schema is {many} behind", hint="bakeoff db init")
 
 
 def up(conn: postgres.Connection) -> list[Migration]:

@@ -1,6 +1,7 @@
 """Plans in the database: stored once under the digest of their body, never changed.
 
-Callers may rely on: a plan that comes back has the body that was stored (digest checked).
+Callers may rely on: a plan that comes back has the body that was stored (digest checked); a listing names a damaged
+plan and takes no other plan with it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from bakeoff import canonical
 from bakeoff.adapters import queries
@@ -30,14 +32,31 @@ class Stored:
     plan: Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A row that is no longer the plan that was stored: its id, when it was made, and what is wrong."""
+
+    plan_sha256: str
+    created_at: datetime
+    problem: IntegrityError
+
+
 def _stored(row: tuple[str, datetime, Any]) -> Stored:
     digest, created_at, body = row
     if canonical.digest(body) != digest:
         raise IntegrityError(
             f"plan {digest[:16]} in the database is not the one that was stored",
-            hint="make a plan anew; the changed row of bakeoff.plans can't be relied on",
+            hint="bakeoff plan … --seed N makes another plan; the changed row of bakeoff.plans can't be relied on",
         )
-    return Stored(digest, created_at, Plan.model_validate_json(canonical.encode(body)))
+    try:
+        return Stored(digest, created_at, Plan.stored(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the plan"
+        raise IntegrityError(
+            f"plan {digest[:16]} was stored by another version, this one can't read it: {where}: {first['msg']}",
+            hint="use the version of bakeoff that made it, or plan anew: bakeoff plan … --seed N",
+        ) from error
 
 
 def insert(conn: Connection, plan: Plan, *, at: datetime) -> Stored:
@@ -79,6 +98,18 @@ def find(conn: Connection, ref: str) -> Stored:
     return _stored(found[0])
 
 
-def listing(conn: Connection) -> list[Stored]:
-    """Return every plan, newest first."""
-    return [_stored(row) for row in conn.execute(queries.get("plans.all")).fetchall()]
+def count(conn: Connection) -> int:
+    """Return how many plans there are."""
+    return len(conn.execute(queries.get("plans.matching"), {"ref": ""}).fetchall())
+
+
+def listing(conn: Connection) -> list[Stored | Damaged]:
+    """Return every plan, newest first, and what is left of the damaged ones."""
+    return [_state(row) for row in conn.execute(queries.get("plans.all")).fetchall()]
+
+
+def _state(row: tuple[str, datetime, Any]) -> Stored | Damaged:
+    try:
+        return _stored(row)
+    except IntegrityError as problem:
+        return Damaged(row[0], row[1], problem)

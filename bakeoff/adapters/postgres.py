@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,16 @@ from bakeoff.errors import BakeoffError, DatabaseError, StateError
 Connection = psycopg.Connection[Any]
 OLDEST_SERVER = 150000
 OLDEST_VECTOR = (0, 5)
+LIVELINESS: Mapping[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""Options of libpq's by which a network that went silent is noticed within seconds, not the system's quarter hour."""
 _LOCK_POLL_S = 0.05
+_AWAY = frozenset({"08", "57"})
+"""Classes of SQLSTATE: connection exceptions, an operator's intervention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,14 @@ def translate(error: psycopg.Error) -> BakeoffError:  # noqa: PLR0911  # a table
     return DatabaseError(f"the database failed: {text}", hint="bakeoff doctor")
 
 
+def lost(error: BaseException) -> bool:
+    """Return whether *error*, as translated, means that the server is away, not that it refused a statement."""
+    cause = error.__cause__
+    if not isinstance(cause, psycopg.OperationalError) or isinstance(cause, pg.QueryCanceled):
+        return False
+    return cause.sqlstate is None or cause.sqlstate[:2] in _AWAY
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turn every driver error of the block into ours, chained."""
@@ -120,11 +137,14 @@ def shown(url: str) -> str:
     return without_password(url)
 
 
-def open_url(url: str, *, connect_timeout_s: int = 10, autocommit: bool = False) -> Connection:
-    """Open one connection that uses our schema. Raises DatabaseError, without the password, where it fails."""
+def open_url(url: str, *, connect_timeout_s: int = 10, autocommit: bool = False, **options: Any) -> Connection:
+    """Open one connection that uses our schema, with *options* of libpq's own.
+
+    Raises DatabaseError, without the password, where it fails.
+    """
     try:
         conn: Connection = psycopg.connect(
-            url, connect_timeout=connect_timeout_s, autocommit=True, application_name="bakeoff"
+            url, connect_timeout=connect_timeout_s, autocommit=True, application_name="bakeoff", **options
         )
     except psycopg.Error as error:
         masked = shown(url)
@@ -141,13 +161,13 @@ def open_url(url: str, *, connect_timeout_s: int = 10, autocommit: bool = False)
 
 
 @contextlib.contextmanager
-def connect(settings: Settings, *, autocommit: bool = False) -> Iterator[Connection]:
-    """Open a connection, translate its errors, commit at the end or roll back."""
+def connect(settings: Settings, *, autocommit: bool = False, **options: Any) -> Iterator[Connection]:
+    """Open a connection, with *options* of libpq's own, translate its errors, commit at the end or roll back."""
     url = url_of(settings)
     if url is None:
         raise DatabaseError("no database")
     with translated():
-        conn = open_url(url, connect_timeout_s=settings.values.connect_timeout_s, autocommit=autocommit)
+        conn = open_url(url, connect_timeout_s=settings.values.connect_timeout_s, autocommit=autocommit, **options)
         with conn:
             yield conn
 

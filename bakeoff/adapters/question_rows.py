@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from bakeoff import canonical, gold
+from bakeoff import canonical, gold, report
 from bakeoff.adapters import loaders
 from bakeoff.errors import InputError, UsageError
 
@@ -69,7 +69,7 @@ class Problems:
 
     def add(self, line: int, what: str) -> None:
         """Note *what* is wrong in *line*."""
-        self.found.append(f"{self.path}:{line}: {what}")
+        self.found.append(f"{self.path}:{line}: {report.line(what)}")
 
     def stop(self, *, hint: str) -> None:
         """Raise InputError with the first 20 problems where there are any."""
@@ -111,6 +111,14 @@ def text_problem(value: object, name: str) -> str | None:
     if not value.strip():
         return f"{name} is empty"
     return f"{name} holds a NUL character" if "\x00" in value else None
+
+
+def id_problem(value: object, name: str) -> str | None:
+    """Return what is wrong with an id, or None: it is printed and typed, so a control character is as bad as none."""
+    problem = text_problem(value, name)
+    if problem is None and any(sign in "\t\n" or report.printable(sign) != sign for sign in str(value)):
+        return f"{name} holds a control character"
+    return problem
 
 
 def texts_problem(value: object, name: str) -> str | None:

@@ -25,6 +25,7 @@ from bakeoff.adapters.question_rows import (
     Problems,
     QuestionSet,
     gold_level,
+    id_problem,
     rows,
     text_problem,
     texts_problem,
@@ -32,7 +33,7 @@ from bakeoff.adapters.question_rows import (
 from bakeoff.errors import InputError
 from bakeoff.gold import Folded, Passage, Question, Span
 
-__all__ = ["DocumentSource", "LeftOut", "QuestionSet", "load_questions"]
+__all__ = ["DocumentSource", "LeftOut", "QuestionSet", "load_questions", "require"]
 
 UNANSWERABLE = "unanswerable"
 _REQUIRED = ("id", "question", "gold")
@@ -48,9 +49,7 @@ def load_questions(spec: str, texts: DocumentSource) -> QuestionSet:
     """
     if spec.startswith("beir:"):
         return beir.load(spec.removeprefix("beir:"), texts)
-    path = Path(spec)
-    if path.is_dir():
-        raise InputError(f"{spec} is a folder, expected a .jsonl file", hint=f"for the BEIR layout: beir:{spec}")
+    path = _file(spec)
     given = _parse(path)
     resolved = _resolve({(doc, quote) for row in given for doc, quote in _gold(row)}, texts)
     questions: list[Question] = []
@@ -64,6 +63,20 @@ def load_questions(spec: str, texts: DocumentSource) -> QuestionSet:
             questions.append(_question(row, tuple(one for one in found if isinstance(one, Passage))))
     asked = tuple(questions)
     return QuestionSet(path.stem, canonical.digest(given), asked, tuple(left_out), gold_level(asked))
+
+
+def require(spec: str) -> None:
+    """Raise InputError where the questions that *spec* names can't be used, whatever the corpus."""
+    if spec.startswith("beir:"):
+        beir.require(spec.removeprefix("beir:"))
+    else:
+        _parse(_file(spec))
+
+
+def _file(spec: str) -> Path:
+    if Path(spec).is_dir():
+        raise InputError(f"{spec} is a folder, expected a .jsonl file", hint=f"for the BEIR layout: beir:{spec}")
+    return Path(spec)
 
 
 def _gold(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -118,7 +131,8 @@ def _row_problems(row: dict[str, Any]) -> Iterator[str]:
     unknown = sorted(row.keys() - _KEYS)
     if unknown:
         yield f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}"
-    found = [text_problem(row[key], key) for key in ("id", "question") if key in row]
+    told = (("id", id_problem), ("question", text_problem))
+    found = [problem(row[key], key) for key, problem in told if key in row]
     found += [texts_problem(row[key], key) for key in ("answers", "tags") if key in row]
     yield from (what for what in found if what)
     if row.get("need", "all") not in ("all", "any"):

@@ -19,7 +19,7 @@ from bakeoff.adapters.postgres import Connection
 from bakeoff.errors import DatabaseError, IntegrityError
 from bakeoff.verdicts import Verdict
 
-Kind = Literal["timings", "probes", "judgement", "parity", "sweep"]
+Kind = Literal["timings", "probes", "judgement", "parity", "sweep", "recheck", "rollback_check", "simulation", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,10 @@ def latest(conn: Connection, kind: Kind, about: About) -> Record | None:
             hint=f"make it again, and ask who changed bakeoff.records; its time is {found.at:%Y-%m-%d %H:%M} UTC",
         )
     return found
+
+
+def count(conn: Connection, kind: Kind, about: About) -> int:
+    """Return how many records of *kind* are *about* what is given."""
+    wanted = {"plan_sha256": about.plan_sha256, "config_hash": about.config_hash, "run_id": about.run_id}
+    row = conn.execute(queries.get("records.count"), {"kind": kind, **wanted}).fetchone()
+    return 0 if row is None else int(row[0])

@@ -6,14 +6,15 @@ section a deployment (`environments: {production: {...}}`), chosen by BAKEOFF_EN
 
 from __future__ import annotations
 
+import getpass
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from bakeoff.adapters import files
@@ -45,6 +46,18 @@ class Values(BaseModel):
     idle_minutes: Annotated[float, Field(gt=0)] = 30.0
     """After so long without a connection the embedded server stops."""
     connect_timeout_s: Annotated[int, Field(ge=1, le=300)] = 10
+    operator: str | None = None
+    """Who moves traffic, as the history names them; unset: the login name."""
+    webhook_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Where every move of a rollout is told by POST."""
+    webhook_secret: SecretStr | None = None
+    """What those messages are signed with."""
+    signing_key: SecretStr | None = None
+    """What seals are signed with, a PEM or a file of one; unset: the active key in `home`."""
+    key_passphrase: SecretStr | None = None
+    """What the private keys are encrypted with."""
+    rag: Annotated[Literal["", "0", "1"], BeforeValidator(str)] = ""
+    """Routing in this process: 0 is its kill switch, 1 asks for the candidate as a request's header does."""
 
 
 _NAMES = frozenset(Values.model_fields)
@@ -61,7 +74,7 @@ class Settings:
         """Return (name, value without secrets, origin) of every setting."""
         rows = []
         for name, value in self.values.model_dump().items():
-            shown = without_password(value) if name == "database_url" and value else value
+            shown = _SHOWN[name](value) if name in _SHOWN and value else value
             rows.append((name, "" if shown is None else str(shown), self.origin.get(name, "default")))
         return rows
 
@@ -77,9 +90,12 @@ def without_password(url: str) -> str:
 
     A URL that can't be read, or where a password may stand in another part, is `***` as a whole.
     """
+    from psycopg import ProgrammingError  # `verify` reads settings, and needs no driver
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    except ProgrammingError:
         return MASK
     if "://" not in url:
         masked: dict[str, Any] = {**parts, **dict.fromkeys(_SECRETS & parts.keys(), MASK)}
@@ -89,6 +105,32 @@ def without_password(url: str) -> str:
         return MASK  # a password with a bare `@` or `/`: libpq takes half of it for the host
     hidden = re.sub(r"^(\w+://[^:@/?]*):[^@/?]*@", rf"\1:{MASK}@", url)
     return re.sub(rf"([?&](?:{'|'.join(sorted(_SECRETS))})=)[^&]*", rf"\1{MASK}", hidden)
+
+
+def address(url: str) -> str:
+    """Return where *url* leads, without its path and user: a webhook's path is often its password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}" + (f"/{MASK}" if parts.path.strip("/") or parts.query else "")
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "database_url": without_password,
+    "webhook_url": address,
+    **dict.fromkeys(("webhook_secret", "signing_key", "key_passphrase"), lambda _: MASK),
+}
+"""How settings that may hold secrets are shown."""
+
+
+def operator(settings: Settings) -> str:
+    """Return who is at work, as histories name them: BAKEOFF_OPERATOR, or else the login name."""
+    given = " ".join((settings.values.operator or "").split())
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        return "unknown"
 
 
 def _from_file(folder: Path, named: str | None) -> dict[str, dict[str, Any]]:

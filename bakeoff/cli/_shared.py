@@ -36,17 +36,22 @@ def group(help_text: str) -> typer.Typer:
 
 
 def emit(data: dict[str, Any], *, human: Callable[[], str], as_json: bool) -> None:
-    """Print *data* as one JSON object, or the text that *human* makes."""
+    """Print *data* as one JSON object, or the text that *human* makes; control characters in either are escaped."""
+    from bakeoff import report
+
     if as_json:
-        sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        text = report.json_text(json.dumps(data, ensure_ascii=False, allow_nan=False, default=str))
     else:
-        sys.stdout.write(human().rstrip("\n") + "\n")
+        text = report.printable(human().rstrip("\n"))
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def say(text: str) -> None:
     """Tell the person something: to stderr, never mixed with data."""
-    sys.stderr.write(text + "\n")
+    from bakeoff import report
+
+    sys.stderr.write(report.printable(text) + "\n")
     sys.stderr.flush()
 
 

@@ -39,6 +39,7 @@ def evaluate(
     from bakeoff.stages.evaluate import Options
 
     found = settings()
+    files.require_folder(found.values.artifacts / "evaluations")
     with database() as conn:
         which = locks.find(conn, lock)
     options = Options(

@@ -13,6 +13,9 @@ PlanRef = Annotated[
     str, typer.Option("--plan", metavar="PLAN", help="A plan's id (its first digits), or `latest`.", show_default=True)
 ]
 
+Timed = Annotated[int, typer.Option(min=1, help="Questions that both locks will be timed on, at most.")]
+Expected = Annotated[float, typer.Option(min=0.001, max=1e9, help="Expected questions an hour, both arms together.")]
+
 app = group("List and show plans.")
 
 
@@ -33,10 +36,8 @@ def make(  # noqa: PLR0913  # one parameter is one option
     rollout: Annotated[Path, typer.Option(metavar="FILE", help="How traffic will move.")] = Path(
         "configs/rollouts/48h.yaml"
     ),
-    timings: Annotated[int, typer.Option(min=1, help="Questions that both locks will be timed on, at most.")] = 1000,
-    traffic: Annotated[
-        float, typer.Option(min=0.001, max=1e9, help="Expected questions an hour, both arms together.")
-    ] = 200.0,
+    timings: Timed = 1000,
+    traffic: Expected = 200.0,
     gold_share: Annotated[
         float, typer.Option("--gold-share", min=0.01, max=1.0, help="Covered share of a gold span that is a hit.")
     ] = 0.5,
@@ -53,16 +54,21 @@ def make(  # noqa: PLR0913  # one parameter is one option
 
     Exit code 4 where a gate can't see its own margin, or where the candidate's scores are known already.
     """
-    from bakeoff.adapters import clock, locks, standard
+    from bakeoff.adapters import clock, files, locks, standard
     from bakeoff.cli import _planning
     from bakeoff.stages import plan as stage
 
+    artifacts = settings().values.artifacts
+    files.require_folder(artifacts / "plans")
     bar = standard.profile(gates), standard.rollout(rollout)
     options = stage.Options(seed, traffic, timings, gold_share, accept_blind, accept_known_scores)
     with database() as conn:
         sides = stage.Sides(locks.find(conn, baseline), locks.find(conn, candidate))
-        stored = stage.run(conn, sides, questions, bar, now=clock.now(), options=options)
-    path = _planning.write(settings().values.artifacts, stored)
+        now = clock.now()
+        stored = stage.run(conn, sides, questions, bar, now=now, options=options)
+        if stored.created_at != now:
+            _planning.again(conn, stored)
+    path = _planning.write(artifacts, stored)
     data = _planning.data(stored, path)
     emit(data, human=lambda: _planning.text(data), as_json=as_json)
 
@@ -85,10 +91,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a plan fixes and what it will be able to see."""
-    from bakeoff.adapters import plans
     from bakeoff.cli import _planning
 
     with database() as conn:
-        stored = plans.find(conn, ref)
+        stored = _planning.found(conn, ref)
     data = _planning.data(stored, None)
     emit(data, human=lambda: _planning.text(data), as_json=as_json)

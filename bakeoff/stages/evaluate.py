@@ -22,6 +22,7 @@ from bakeoff.adapters import chunks, evaluations, ingests, postgres, questions, 
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.question_rows import QuestionSet
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, StateError, UsageError
 from bakeoff.gold import Question, Span
@@ -164,7 +165,7 @@ def settings(lock: Lock, options: Options, asked: questions.QuestionSet) -> dict
     return found | {"subset": {"of": asked.digest, "questions": len(options.only), "ids_sha256": ids}}
 
 
-def _subject(conn: Connection, lock: Lock, question_spec: str, options: Options) -> _Subject:
+def _subject(conn: Connection, lock: Lock, question_spec: str | QuestionSet, options: Options) -> _Subject:
     """Check what is there, before anything is answered.
 
     Raises StateError without a finished ingest, IntegrityError where its table was changed, InputError where the
@@ -172,7 +173,9 @@ def _subject(conn: Connection, lock: Lock, question_spec: str, options: Options)
     """
     ingest = ingests.finished(conn, lock)
     verify.table(conn, lock, ingest)
-    asked = questions.load_questions(question_spec, ingests.StoredDocuments(conn, ingest.ingest_id))
+    asked = question_spec
+    if isinstance(asked, str):
+        asked = questions.load_questions(asked, ingests.StoredDocuments(conn, ingest.ingest_id))
     left_out = len(asked.left_out)
     if not asked.questions:
         raise InputError(f"{asked.name} has no usable question ({left_out} left out)", hint=_reasons(asked))
@@ -287,13 +290,13 @@ def _work(job: _Job, opened: Models, todo: list[tuple[int, Question]], progress:
 def run(
     connect: Connect,
     lock: Lock,
-    question_spec: str,
+    question_spec: str | QuestionSet,
     *,
     progress: Progress,
     now: Callable[[], datetime],
     options: Options,
 ) -> Evaluated:
-    """Evaluate *lock* on the questions that *question_spec* names.
+    """Evaluate *lock* on the questions that *question_spec* names, or is.
 
     Raises StateError where the lock has no finished ingest or another command works on the same evaluation,
     IntegrityError where the chunk table was changed, InputError where the questions can't be used or none has its gold

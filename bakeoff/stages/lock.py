@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bakeoff.adapters import embedders, ingests, locks, rerankers
+from bakeoff.adapters import embedders, ingests, locks, rerankers, rollouts
 from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock, PipelineConfig, config_hash, table_name, window_problems
 from bakeoff.errors import ConfigError, StateError
 from bakeoff.stages import repair
@@ -86,14 +87,28 @@ def run(conn: Connection, config: PipelineConfig, *, name: str, source: str, now
     return Locked(lock, created=True)
 
 
+_END = "bakeoff canary rollback or abort ends it at once; bakeoff canary status shows where it is"
+
+
+def _moving(conn: Connection) -> Rollout | None:
+    """Return the rollout whose traffic is on its way; a simulated one moves nobody, and holds nobody up."""
+    found = rollouts.current(conn)
+    return None if found is None or found.clock == "simulated" else found
+
+
 def activate(conn: Connection, lock: Lock, *, now: datetime, reason: str) -> None:
     """Record that *lock* is the one in production from *now* on.
 
-    Raises StateError where it can't be: archived, not ingested, a table or an index missing; IntegrityError where its
-    rows are not those that were ingested.
+    Raises StateError where it can't be: archived, not ingested, a table or an index missing, traffic on its way between
+    two locks; IntegrityError where its rows are not those that were ingested.
     """
     with conn.transaction():
         locks.serialise(conn)
+        moving = _moving(conn)
+        if moving is not None:
+            raise StateError(
+                f"{moving.rollout_id} is on its way: what is in production stays until it has ended", hint=_END
+            )
         since = locks.active_since(conn, lock)
         if since is not None:
             raise StateError(f"{lock.name} ({lock.config_hash}) is already active since {since:%Y-%m-%d %H:%M:%S} UTC")
@@ -113,9 +128,18 @@ def activate(conn: Connection, lock: Lock, *, now: datetime, reason: str) -> Non
 
 
 def archive(conn: Connection, lock: Lock, *, now: datetime, reason: str, restore: bool = False) -> None:
-    """Take *lock* out of use, or back into it; its table stays. Raises StateError for the active lock or no change."""
+    """Take *lock* out of use, or back into it; its table stays.
+
+    Raises StateError for the active lock, for either lock of a rollout that is on its way, and for no change.
+    """
     with conn.transaction():
         locks.serialise(conn)
+        moving = _moving(conn)
+        if moving is not None and not restore and lock.config_hash in (moving.baseline, moving.candidate):
+            side = "baseline" if lock.config_hash == moving.baseline else "candidate"
+            raise StateError(
+                f"{lock.name} ({lock.config_hash}) is the {side} of {moving.rollout_id}, which is on its way", hint=_END
+            )
         if locks.active_since(conn, lock) is not None and not restore:
             raise StateError(f"{lock.name} ({lock.config_hash}) is the active lock", hint="activate another one first")
         if locks.is_archived(conn, lock) is not restore:

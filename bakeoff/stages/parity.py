@@ -43,6 +43,7 @@ class Checked:
     run_id: str | None
     verdict: Verdict
     findings: tuple[Finding, ...]
+    record_id: int
     body: dict[str, Any]
 
 
@@ -77,8 +78,8 @@ def run(
     }
     run_id = None if run_ is None else run_.run_id
     about = records.About(config_hash=lock.config_hash, run_id=run_id)
-    records.add(conn, "parity", body, about=about, at=at, verdict=verdict)
-    return Checked(lock, run_id, verdict, found, body)
+    made = records.add(conn, "parity", body, about=about, at=at, verdict=verdict)
+    return Checked(lock, run_id, verdict, found, made.record_id, body)
 
 
 def _body(table: Table, run_: Run | None, again: Again | None, options: Options) -> dict[str, Any]:

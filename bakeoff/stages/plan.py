@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bakeoff import gold, plan
+from bakeoff import gold, plan, report
 from bakeoff.adapters import evaluations, ingests, plans, questions
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
@@ -97,8 +97,13 @@ def _blind(sight: tuple[plan.GateSight, ...], *, accepted: bool) -> tuple[str, .
     """Return the blocking gates that can't see their margin. Raises StateError unless they are accepted."""
     blind = [item for item in sight if item.blind and item.severity is Severity.BLOCK]
     if blind and not accepted:
+        gates = (
+            "1 gate can't see what it asks for"
+            if len(blind) == 1
+            else f"{len(blind)} gates can't see what they ask for"
+        )
         raise StateError(
-            f"{len(blind)} gates can't see what they ask for: {'; '.join(_unseen(item) for item in blind)}",
+            f"{gates}: {'; '.join(_unseen(item) for item in blind)}",
             hint="add questions or widen the margin; --accept-blind plans all the same, and is recorded",
         )
     return tuple(item.gate for item in blind)
@@ -110,7 +115,7 @@ def _unseen(item: plan.GateSight) -> str:
     seen = "nothing" if item.detectable is None else f"{100 * item.detectable:.1f} {unit}"
     short = item.margin is None or (item.detectable is not None and item.detectable <= item.margin)
     wanted = item.because if short else f"its margin is {100 * (item.margin or 0.0):.1f} {unit}"
-    return f"{item.gate} sees {seen} with {item.n} questions, {wanted}"
+    return f"{item.gate} sees {seen} with {report.counted(item.n, 'question')}, {wanted}"
 
 
 def _known(conn: Connection, candidate: Lock, questions_sha256: str, corpus: str, *, accepted: bool) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ class Probed:
     verdict: Verdict
     findings: tuple[Finding, ...]
     not_asked: tuple[NotAsked, ...]
+    record_id: int
+    """The artifact is named by it: two may be made within a second."""
     body: dict[str, Any]
     """What was stored."""
 
@@ -84,8 +86,8 @@ def run(
     verdict = verdicts.overall((finding.severity, finding.verdict) for finding in findings)
     body = _body(subject, asked, source, findings, not_asked) | {"at": now.isoformat(), "verdict": verdict.value}
     about = records.About(config_hash=lock.config_hash, run_id=None if run is None else run.run_id)
-    records.add(conn, "probes", body, about=about, at=now, verdict=verdict)
-    return Probed(lock, run, now, verdict, findings, not_asked, body)
+    made = records.add(conn, "probes", body, about=about, at=now, verdict=verdict)
+    return Probed(lock, run, now, verdict, findings, not_asked, made.record_id, body)
 
 
 def compile_programs(asked: ProbeFile, *, source: str) -> None:

@@ -1,19 +1,15 @@
 #!/usr/bin/env bash
-# The demo: lock baseline and candidate, ingest both in the shadow, fix the bar, evaluate both, judge.
+# The demo: everything from two configurations to a rehearsed rollout, its 48 hours on a simulated clock. Nothing in
+# production changes by it: the real one is the same command with --clock wall. What it came to is sealed, verified, and
+# verified once more after somebody changed a copy.
 # Everything stays in .bakeoff/ and artifacts/ of the folder it is run from; run again, it finds its work done.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+export BAKEOFF_WORKERS="${BAKEOFF_WORKERS:-2}"
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
 
-say bakeoff lock-config configs/baseline.yaml
-say bakeoff lock-config configs/candidate.yaml --generate-runbook
-say bakeoff locks diff baseline candidate
-say bakeoff shadow-ingest --lock baseline python
-say bakeoff shadow-ingest --lock candidate python
-say bakeoff plan --baseline baseline --candidate candidate --questions configs/demo/questions.jsonl --gates configs/demo/gates.yaml --timings 100
-say bakeoff evaluate --lock baseline --questions configs/demo/questions.jsonl --workers 2
-say bakeoff evaluate --lock candidate --questions configs/demo/questions.jsonl --workers 2
-say bakeoff timings
-say bakeoff probes --lock candidate --baseline baseline
-say bakeoff kpi-check
-printf '\nnext: bakeoff parity --lock candidate, bakeoff explain baseline candidate, bakeoff report baseline candidate\n'
+say bakeoff run --corpus python --questions configs/demo/questions.jsonl --gates configs/demo/gates.yaml \
+  --rollout configs/demo/rollout.yaml --timings 100 --clock simulated
+say bakeoff status
+bash configs/demo/tampering.sh "${BAKEOFF_ARTIFACTS:-artifacts}/seals"
+printf '\nnext: bakeoff locks diff baseline candidate, bakeoff explain baseline candidate, bakeoff runbook latest\n'

@@ -7,7 +7,7 @@ import sys
 
 from tests.bench import common, page
 
-ORDER = ("cli", "ingest", "retrieval", "embedders", "metrics", "scifact", "chunking")
+ORDER = ("cli", "ingest", "retrieval", "embedders", "metrics", "scifact", "chunking", "routing")
 
 
 def main() -> int:

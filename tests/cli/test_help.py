@@ -18,7 +18,14 @@ COMMANDS = [
     *("plan", "plans", "plans list", "plans show", "timings", "kpi-check"),
     *("probes", "parity", "explain", "report", "sweep"),
     *("locks", "locks list", "locks show", "locks diff", "locks activate", "locks archive", "locks log"),
-    *("runs", "runs list", "runs export", "corpus", "corpus python", "config", "config show"),
+    *("runs", "runs list", "runs export", "runs check", "corpus", "corpus python", "config", "config show"),
+    *("simulate", "run", "runbook", "status", "verify"),
+    *("keys", "keys new", "keys list", "keys export", "seal", "seals", "seals list", "seals show", "seals export"),
+    *("observe", "outcomes", "outcomes prune"),
+    *("canary", "canary start", "canary status", "canary promote", "canary approve", "canary pause", "canary resume"),
+    *("canary rollback", "canary abort", "canary history", "canary tick", "canary watch"),
+    *("route", "route decide", "route kill", "route unkill", "route force", "route unforce", "route shadow"),
+    *("route show", "route watch"),
     *("db", "db init", "db up", "db status", "db stop", "db down", "db reset"),
 ]
 HEAVY = {
@@ -35,6 +42,7 @@ HEAVY = {
     "yaml",
     "httpx",
     "rich.progress",
+    "cryptography",
 }
 
 

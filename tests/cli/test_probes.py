@@ -58,6 +58,8 @@ def test_a_healthy_lock_passes(ready: Project) -> None:
     said = ready.run("probes", "--lock", "a", "--run", run_id)
     assert 0 == said.returncode
     assert "passed: 34 of 34" in said.stdout
+    made = sum(name.startswith("probes/") for name in ready.files())
+    assert probed.stored(str(ready.url)) == made
     assert "not asked: dedup-rate (deduplication is off in this lock)" in said.stdout
 
 

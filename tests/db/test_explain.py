@@ -12,7 +12,7 @@ from bakeoff.cli import _explaining
 from bakeoff.errors import NotFoundError, StateError
 from bakeoff.explain import FUSION
 from bakeoff.gold import STAGES
-from bakeoff.stages import explain
+from bakeoff.stages import explain, ingest, report
 from tests import support
 from tests.ready import Ready
 from tests.ready import ready as ready_in
@@ -37,6 +37,9 @@ def ready(server_url: str, template: str, tmp_path_factory: pytest.TempPathFacto
             run_ingest(found.url, which, found.corpus)
             run_evaluate(found.url, which, found.questions)
         yield found
+
+
+SIDES = ("baseline", "candidate")
 
 
 def explained(ready: Ready, a: str, b: str) -> dict[str, Any]:
@@ -152,7 +155,64 @@ def test_a_table_that_was_dropped_loses_its_near_duplicates_only(ready: Ready) -
     before = explained(ready, "whole", "dropped")
     with support.connector(ready.url)() as conn:
         conn.execute(f'DROP TABLE "{locks.find(conn, "dropped").table_name}" CASCADE'.encode())
-    assert before["moved"] == explained(ready, "whole", "dropped")["moved"]
+    after = explained(ready, "whole", "dropped")
+    assert before["moved"] == after["moved"]
+    assert (["as evaluated", "gone"], []) == ([after[side]["table"] for side in SIDES], before["warnings"])
+    (said,) = after["warnings"]
+    assert "the chunk table of dropped " in said
+    assert " ".join(said.split()) in " ".join(_explaining.text(after).split())
+
+
+def test_a_table_that_was_ingested_again_is_said(ready: Ready) -> None:
+    """Other near-duplicates may stand in it: said in the overview, of one question, and in a report of both."""
+    which = make_lock(ready.url, parts(retrieval={"filter": {"context": 1}}, seed=11), name="again")
+    run_ingest(ready.url, which, ready.corpus)
+    run_evaluate(ready.url, which, ready.questions)
+    with support.connector(ready.url)() as conn:
+        conn.execute(
+            "UPDATE bakeoff.ingests SET table_sha256 = %s WHERE config_hash = %s", ("0" * 64, which.config_hash)
+        )
+        pair = evaluations.find(conn, "whole"), evaluations.find(conn, "again")
+        found = explain.run(conn, *pair).to_json()
+        single = explain.one(conn, *pair, "q000")
+        reported = report.run(conn, pair, seed=7)
+    for data in (found, single):
+        assert ["as evaluated", "changed"] == [data[side]["table"] for side in SIDES]
+        assert "note: the chunk table of again (run " in _explaining.text(data)
+    assert ["as evaluated", "changed"] == [side["table"] for side in reported["runs"]]
+    assert found["warnings"] == single["warnings"] == reported["warnings"]
+    assert "was ingested again after the run" in found["warnings"][0]
+
+
+def test_texts_are_shown_though_a_corpus_was_ingested_anew(ready: Ready) -> None:
+    """Equal documents under another ingest; where no ingest has them any more, no text is made up."""
+    which = make_lock(ready.url, parts(retrieval={"filter": {"context": 1}}, seed=12), name="anew")
+    run_ingest(ready.url, which, ready.corpus)
+    run_evaluate(ready.url, which, ready.questions)
+    before = explained(ready, "anew", "whole")
+    with support.connector(ready.url)() as conn:
+        ingest.forget(conn, which)
+    assert (before["moved"], "gone") == (
+        (gone := explained(ready, "anew", "whole"))["moved"],
+        gone["baseline"]["table"],
+    )
+    run_ingest(ready.url, which, ready.corpus)
+    after = explained(ready, "anew", "whole")
+    assert (before["moved"], "as evaluated") == (after["moved"], after["baseline"]["table"])
+    assert all(chunk["text"] for item in after["moved"] for chunk in item["baseline"]["chunks"])
+    assert all(chunk["text"] is None for item in alone(ready) for chunk in item["chunks"])
+
+
+def alone(ready: Ready) -> list[dict[str, Any]]:
+    """Both sides of a question of a run against itself, after its ingest is forgotten."""
+    which = make_lock(ready.url, parts(seed=13), name="alone")
+    run_ingest(ready.url, which, ready.corpus)
+    run_evaluate(ready.url, which, ready.questions)
+    with support.connector(ready.url)() as conn:
+        ingest.forget(conn, which)
+        run = evaluations.find(conn, "alone")
+        found = explain.one(conn, run, run, "q000")
+    return [found["baseline"], found["candidate"]]
 
 
 @pytest.mark.parametrize("width", [80, 110])

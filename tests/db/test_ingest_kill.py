@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bakeoff.adapters import evaluations
+from bakeoff.adapters import evaluations, ingests
+from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
 from tests import support
 from tests.support import bakeoff, command, environment, make_lock, one_object, run_ingest
@@ -85,7 +86,7 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> b
     while process.poll() is None:
         if condition():
             return True
-        time.sleep(0.005)
+        time.sleep(0.001)
     return False
 
 
@@ -93,13 +94,19 @@ ORDER = ["read", "dedup", "embed", "store", "index", "done"]
 TRIES = 8  # on a busy machine a process may end between the look and the blow: then it begins anew
 
 
+def _stage(conn: Connection, which: Lock) -> str:
+    found = ingests.of_lock(conn, which)
+    return "read" if found is None else found.stage
+
+
 def caught(line: list[str], url: str, folder: Path, which: Lock, first: str) -> subprocess.Popen[str]:
     """Start the ingest and return it while it is at stage *first* or a later one, but not done."""
+    wanted = ORDER[ORDER.index(first) : -1]
     for attempt in range(TRIES):
         process = begin([*line, "--restart"] if attempt else line, url, folder)
-        wanted = ORDER[ORDER.index(first) : -1]
-        if wait_for(process, lambda wanted=wanted: (support.stage_of(url, which) or "read") in wanted):  # type: ignore[misc]  # mypy can't infer it
-            return process
+        with support.connector(url)() as conn:  # kept open: a new one for each look would take longer than a stage
+            if wait_for(process, lambda conn=conn: _stage(conn, which) in wanted):  # type: ignore[misc]  # mypy can't infer it
+                return process
         process.communicate()
     raise AssertionError(f"never seen at {first}")
 

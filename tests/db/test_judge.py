@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import LiteralString
 
 import pytest
 from psycopg import sql
 
+from bakeoff import rules
 from bakeoff.adapters import locks, plans, tables
 from bakeoff.adapters.plans import Stored
 from bakeoff.errors import IntegrityError, NotFoundError, NotKnownError, StateError
-from bakeoff.stages import judge
 from tests import judged, support
-from tests.planned import (
-    GATES,
-    LATENCY,
-    Planned,
-    by_gate,
-    copied,
-    edited_chunk,
-    evaluated,
-    narrowing,
-    refused,
-    runs,
-    widening,
-)
-
-
-@pytest.fixture(scope="module")
-def base(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
-    """Planned in both directions, then evaluated."""
-    with evaluated(server_url, template, tmp_path_factory.mktemp("judge")) as found:
-        yield found
-
-
-@pytest.fixture
-def made(server_url: str, base: Planned) -> Iterator[Planned]:
-    """A database of the test's own."""
-    with copied(server_url, base) as found:
-        yield found
+from tests.planned import GATES, LATENCY, Planned, by_gate, edited_chunk, narrowing, refused, runs, widening
 
 
 def test_a_candidate_that_reads_less_fails(made: Planned) -> None:
@@ -194,7 +168,7 @@ def test_a_newest_run_that_does_not_fit_is_said_to_be_what_it_is(made: Planned) 
     """Without any that fits: which run there is instead, and what it has otherwise."""
     stored = without_runs(made)
     other = replace(made, narrow=support.make_lock(made.url, support.parts(retrieval={"filter": {"context": 2}})))
-    refused(made, stored, NotKnownError, r"plan's questions questions$")
+    refused(made, stored, NotKnownError, r"plan's questions, set 'questions'$")
     run_id = other.evaluate(other.narrow, gold_share=0.9)
     said = rf"; its newest run {run_id} is of other gold_share: the plan fixes 0.5, found 0.9$"
     refused(made, stored, NotKnownError, said)
@@ -243,6 +217,15 @@ def edited_case(made: Planned) -> None:
     made.tamper("evaluation_cases", statement, runs(made)["narrow"])
 
 
+def case_without_a_figure(made: Planned) -> None:
+    """Take a figure out of a case, so that it can't even be counted."""
+    statement = (
+        "UPDATE bakeoff.evaluation_cases SET result = result - 'filter_hit_postfilter' "
+        "WHERE run_id = %s AND ordinal = 3"
+    )
+    made.tamper("evaluation_cases", statement, runs(made)["narrow"])
+
+
 def edited_timing(made: Planned) -> None:
     """Make a question faster than it was."""
     statement = "UPDATE bakeoff.evaluation_cases SET timings = '{}' WHERE run_id = %s AND ordinal = 3"
@@ -264,6 +247,7 @@ OTHER_RUN = "run .* is not of what it was: lock, table, corpus, questions or set
 DAMAGE: dict[str, tuple[Callable[[Planned], None], str]] = {
     "a missing case": (missing_case, "the cases of run .* are not what its evaluation recorded"),
     "an edited case": (edited_case, "the cases of run .* are not what its evaluation recorded"),
+    "a case without a figure": (case_without_a_figure, "the cases of run .* are not what its evaluation recorded"),
     "an edited timing": (edited_timing, "the cases of run .* are not what its evaluation recorded"),
     "an edited chunk": (edited_chunk, "the chunk table .* is not what its ingest recorded"),
     "another name": (relabelled("UPDATE bakeoff.evaluations SET question_set = 'x' WHERE run_id = %s"), OTHER_RUN),
@@ -309,8 +293,9 @@ def test_a_run_has_a_case_for_each_question_of_the_plan(made: Planned) -> None:
 def test_a_silent_reader_owes_no_figure_of_its_words(made: Planned) -> None:
     """Faithfulness and precision of what was read are undefined where nothing was; every other figure is owed."""
     stored = narrowing(made)
-    assert {"faithfulness", "text_precision"} == stored.plan.questions.measurable.keys() - judge._owed(stored).keys()
-    assert made.count == judge._owed(stored)["filter_hit_postfilter"]
+    owed = rules.owed(stored.plan.questions.measurable, timed=stored.plan.timed)
+    assert {"faithfulness", "text_precision"} == stored.plan.questions.measurable.keys() - owed.keys()
+    assert made.count == owed["filter_hit_postfilter"]
 
 
 def test_the_share_of_duplicates_is_that_of_the_tables(made: Planned) -> None:

@@ -13,10 +13,11 @@ import pytest
 from psycopg import sql
 
 from bakeoff import config
-from bakeoff.adapters import locks
+from bakeoff.adapters import locks, rollouts
 from bakeoff.errors import BakeoffError, ConfigError, IntegrityError, NotFoundError, StateError
+from bakeoff.rollout import Rollback, Start
 from bakeoff.stages import lock as stage
-from tests import support
+from tests import moved, support
 from tests.support import NOW, make_lock, parts
 
 
@@ -42,6 +43,35 @@ def find(url: str, ref: str) -> config.Lock:
     """Find a lock."""
     with support.connector(url)() as conn:
         return locks.find(conn, ref)
+
+
+def test_a_rollout_keeps_its_locks(database_url: str) -> None:
+    """While traffic is on its way nothing is activated, and neither of its locks is archived; afterwards all is."""
+    sides = moved.sides(database_url)
+    third = make_lock(database_url, parts(chunking={"size": 70}), name="third")
+    finish_ingest(database_url, third)
+    with support.connector(database_url)() as conn:
+        found = moved.started(conn, moved.planned(conn, sides))
+    with pytest.raises(StateError, match=f"{found.rollout_id} is on its way: what is in production stays") as caught:
+        activate(database_url, third)
+    assert str(caught.value.hint).startswith("bakeoff canary rollback")
+    for side, lock in zip(("baseline", "candidate"), sides, strict=True):
+        with pytest.raises(StateError, match=f"is the {side} of {found.rollout_id}, which is on its way"):
+            archive(database_url, lock)
+    archive(database_url, third)
+    archive(database_url, third, restore=True)
+    with support.connector(database_url)() as conn:
+        rollouts.roll_back(conn, found.rollout_id, Rollback("ada", "slow"), at=moved.after(1))
+    activate(database_url, third)
+    archive(database_url, sides[1])
+
+
+def test_a_rehearsal_keeps_no_lock(database_url: str) -> None:
+    """A simulated rollout moves nobody, and holds nobody up."""
+    sides = moved.sides(database_url)
+    with support.connector(database_url)() as conn:
+        rollouts.start(conn, moved.planned(conn, sides), Start("ada"), clock="simulated", at=moved.BEGAN)
+    archive(database_url, sides[1])
 
 
 @pytest.mark.parametrize("table", ["locks", "lock_events"])

@@ -21,7 +21,7 @@ CATALOG: dict[str, LiteralString] = {
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         LEFT JOIN pg_collation coll ON coll.oid = a.attcollation
-        WHERE n.nspname = 'bakeoff' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE n.nspname = 'bakeoff' AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
         ORDER BY 1, 2""",
     "constraints": """
         SELECT c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c
@@ -58,7 +58,7 @@ def test_schema_file_equals_migrations(new_database: Callable[..., str]) -> None
         migrations.up(conn)
     expected = catalog(by_steps)
     assert len(expected["columns"]) > 40
-    assert 12 == len(expected["triggers"])
+    assert 22 == len(expected["triggers"])
     assert expected == catalog(by_file)
 
 
@@ -142,6 +142,14 @@ def test_older_schema_is_refused(new_database: Callable[..., str]) -> None:
     ):
         migrations.require_current(conn)
     assert "bakeoff db init" == caught.value.hint
+
+
+def test_one_migration_is_singular(database_url: str) -> None:
+    """What is said of several is not said of one."""
+    with support.connector(database_url)() as conn:
+        conn.execute("DELETE FROM bakeoff.migrations WHERE version = %s", (NEWEST,))
+        with pytest.raises(StateError, match="schema is 1 migration behind"):
+            migrations.require_current(conn)
 
 
 def test_two_at_once_apply_each_once(new_database: Callable[..., str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -17,21 +17,6 @@ from bakeoff.verdicts import Severity, Verdict
 from tests import parity_site, support
 from tests.parity_site import DEDUP, DOCUMENTS, EVERY, WORDS, Site, build, check, examples, failed, tamper
 from tests.support import make_lock, parts, run_evaluate, run_ingest
-
-
-@pytest.fixture(scope="module")
-def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One site for all tests that only read it."""
-    folder = tmp_path_factory.mktemp("parity")
-    with support.database(server_url, template, f"parity_{folder.name}_{template}"[:60]) as url:
-        yield build(url, folder)
-
-
-@pytest.fixture
-def broken(server_url: str, site: Site, tmp_path: Path) -> Iterator[Site]:
-    """A copy of the site, to be broken."""
-    with parity_site.copy_of(server_url, site, tmp_path) as found:
-        yield found
 
 
 def test_a_healthy_system_passes_every_check(site: Site) -> None:
@@ -385,4 +370,4 @@ def test_an_embedder_that_reads_less_sets_the_limit(database_url: str, tmp_path:
     (said,) = [item.said for item in done.findings if item.check is parity_checks.Check.TOKEN_LIMIT]
     assert "at most 70 (what " in said
     tamper(site, "UPDATE {table} SET embedding_token_count = 71 WHERE ordinal = 0")
-    assert "1 embedded texts have more than 70 tokens" in failed(check(site))["token-limit"]
+    assert "1 embedded text has more than 70 tokens" in failed(check(site))["token-limit"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,24 +18,9 @@ from bakeoff.chunking import Document
 from bakeoff.errors import InputError, StateError
 from bakeoff.stages import read
 from bakeoff.verdicts import Verdict
-from tests import parity_site, support
-from tests.parity_site import DOCUMENTS, EVERY, NEAR, Site, build, check, examples, failed, tamper
+from tests import support
+from tests.parity_site import DOCUMENTS, EVERY, NEAR, Site, check, examples, failed, tamper
 from tests.support import make_lock, parts, run_ingest
-
-
-@pytest.fixture(scope="module")
-def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One site for all tests that only read it."""
-    folder = tmp_path_factory.mktemp("again")
-    with support.database(server_url, template, f"parity_{folder.name}_{template}"[:60]) as url:
-        yield build(url, folder)
-
-
-@pytest.fixture
-def broken(server_url: str, site: Site, tmp_path: Path) -> Iterator[Site]:
-    """A copy of the site, to be broken."""
-    with parity_site.copy_of(server_url, site, tmp_path) as found:
-        yield found
 
 
 def test_a_chunk_that_should_have_gone_is_found(broken: Site) -> None:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import LiteralString
 
 import pytest
+from psycopg.types.json import Jsonb
 
-from bakeoff.adapters import plans
+from bakeoff import canonical
+from bakeoff.adapters import plans, queries
+from bakeoff.cli import _planning
 from bakeoff.errors import BakeoffError, InputError, IntegrityError, NotFoundError, StateError
 from tests import judged, support
-from tests.planned import GATES, LATER, Planned, copied, planned
+from tests.planned import GATES, LATER, Planned, planned
 
 
 @pytest.fixture(scope="module")
 def base(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
     """Both locks ingested, nothing evaluated."""
     with planned(server_url, template, tmp_path_factory.mktemp("plans")) as found:
-        yield found
-
-
-@pytest.fixture
-def made(server_url: str, base: Planned) -> Iterator[Planned]:
-    """A database of the test's own."""
-    with copied(server_url, base) as found:
         yield found
 
 
@@ -112,7 +108,7 @@ BLIND = judged.profile(*GATES, {**GATES[0], "name": "sharp", "margin": 0.01})
 def test_a_blind_gate_is_refused(made: Planned) -> None:
     """Its name, what it sees and what it would have to see; accepted all the same, the plan says so."""
     seen = rf"sharp sees \d+\.\d pt with {made.count} questions, its margin is 1\.0 pt"
-    said = rf"^1 gates can't see what they ask for: {seen}$"
+    said = rf"^1 gate can't see what it asks for: {seen}$"
     with pytest.raises(StateError, match=said) as caught:
         made.plan(profile=BLIND)
     assert "--accept-blind" in str(caught.value.hint)
@@ -204,14 +200,51 @@ def test_an_edited_plan_is_not_believed(made: Planned) -> None:
     made.tamper("plans", "UPDATE bakeoff.plans SET body = jsonb_set(body, '{gates,alpha}', '0.2')")
     said = f"plan {stored.plan_sha256[:16]} in the database is not the one that was stored"
     with support.connector(made.url)() as conn:
-        for look in (
+        looks: tuple[Callable[[], object], ...] = (
             lambda: plans.find(conn, "latest"),
             lambda: plans.by_digest(conn, stored.plan_sha256),
-            lambda: plans.listing(conn),
             made.plan,
-        ):
-            with pytest.raises(IntegrityError, match=said):
+        )
+        for look in looks:
+            with pytest.raises(IntegrityError, match=said) as caught:
                 look()
+            assert "--seed N makes another plan" in str(caught.value.hint)
+
+
+def test_a_plan_that_can_not_be_read_is_named(made: Planned) -> None:
+    """Its digest is right, its body is another version's: what it is about, and the listing goes on."""
+    good = made.plan()
+    with support.connector(made.url)() as conn:
+        body = good.plan.body() | {"traffic_per_hour": -1.0}
+        digest = canonical.digest(body)
+        values = {
+            "plan_sha256": digest, "baseline": good.plan.baseline.config_hash,
+            "candidate": good.plan.candidate.config_hash, "created_at": good.created_at, "body": Jsonb(body),
+        }  # fmt: skip
+        conn.execute(queries.get("plans.insert"), values)
+        with pytest.raises(
+            IntegrityError, match=r"was stored by another version, .*: traffic_per_hour: Input"
+        ) as error:
+            plans.find(conn, digest)
+        assert "bakeoff plan" in str(error.value.hint)
+        kinds = {type(item) for item in plans.listing(conn)}
+    assert {plans.Stored, plans.Damaged} == kinds
+
+
+def test_an_edited_plan_hides_no_other(made: Planned) -> None:
+    """It is listed as damaged, with its id and when it was made; another seed makes a plan that can be used."""
+    stored = made.plan()
+    made.tamper("plans", "UPDATE bakeoff.plans SET body = '{}'")
+    other = made.plan(seed=8, now=LATER)
+    with support.connector(made.url)() as conn:
+        first, second = plans.listing(conn)
+        assert other == first == plans.find(conn, "latest")
+        assert isinstance(second, plans.Damaged)
+        assert (stored.plan_sha256, stored.created_at) == (second.plan_sha256, second.created_at)
+    rows = [_planning.row(item) for item in (first, second)]
+    assert rows[0].keys() == rows[1].keys()
+    assert (stored.plan_sha256[:12], "damaged") == (rows[1]["plan"], rows[1]["state"])
+    assert "damaged" in _planning.listing(rows)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE plans SET body = '{}'", "DELETE FROM plans", "TRUNCATE plans CASCADE"])
@@ -222,3 +255,23 @@ def test_the_database_refuses_changes_of_plans(made: Planned, statement: Literal
         conn.execute(statement)
     with support.connector(made.url)() as conn:
         assert [stored] == plans.listing(conn)
+
+
+def test_only_plans_that_see_enough_are_offered() -> None:
+    """What is worth seeing is explained; what does not see it is not offered, nor is nothing said."""
+    one = {
+        "step": 1,
+        "watched": "quality",
+        "worth": 0.1,
+        "shown": 0.3,
+        "instead": "10 % for 90 hours",
+        "would_show": 0.1,
+    }
+    other = {**one, "instead": "every question in the shadow", "would_show": 0.11}
+    (line,) = _planning._instead([one, other])
+    assert line == (
+        "step 1 sees no less than 30.0 pt of quality, 10.0 pt is worth seeing (twice the margin, 5 pt where it "
+        "is none); instead 10 % for 90 hours: 10.0 pt"
+    )
+    (line,) = _planning._instead([other, {**other, "would_show": None}])
+    assert line.endswith("; neither a longer step nor the shadow sees it: it takes more traffic, or a wider margin")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,28 +11,15 @@ from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.records import About, Kind, Record
 from bakeoff.errors import IntegrityError
 from bakeoff.probes import ProbeFile
-from bakeoff.stages.parity import Checked
+from bakeoff.stages import parity_checks, promote
+from bakeoff.stages.parity import Checked, Options
 from bakeoff.stages.probe import Probed
 from bakeoff.verdicts import Verdict
 from tests import parity_site, probed, support
 from tests.parity_site import Site
-from tests.planned import LATER, Planned, by_gate, copied, evaluated, narrowing, refused, runs, widening
+from tests.planned import LATER, Planned, by_gate, narrowing, refused, runs, widening
 
 KINDS: tuple[Kind, Kind] = ("probes", "parity")
-
-
-@pytest.fixture(scope="module")
-def base(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
-    """Planned in both directions, then evaluated."""
-    with evaluated(server_url, template, tmp_path_factory.mktemp("promote")) as found:
-        yield found
-
-
-@pytest.fixture
-def made(server_url: str, base: Planned) -> Iterator[Planned]:
-    """A database of the test's own."""
-    with copied(server_url, base) as found:
-        yield found
 
 
 def probe(made: Planned, asked: ProbeFile, *, baseline: bool = True) -> Probed:
@@ -110,8 +96,8 @@ def add(made: Planned, kind: Kind, verdict: Verdict = Verdict.PASS, **changed: A
         "table_sha256": table,
         "baseline": made.narrow.config_hash,
         "inputs": inputs,
-        "sample": {"documents": 8},
-        "findings": [],
+        "sample": {"documents": 8, "embedded": 8, "table_chunks": 40} | changed.pop("sample", {}),
+        "findings": [{"check": check, "name": check, "verdict": "pass"} for check in promote.MADE_AGAIN],
     }
     run_id = changed.pop("run_id", runs(made)["wide"])
     about = About(config_hash=made.wide.config_hash, run_id=run_id)
@@ -129,6 +115,18 @@ UNFIT: dict[str, tuple[Kind, dict[str, Any], str]] = {
         "parity", {"sample": {"documents": 7}}, "it ingested 7 documents again, fewer than 8",
     ),
     "parity of no sample": ("parity", {"sample": {"documents": 0}}, "it ingested 0 documents again, fewer than 8"),
+    "parity that embedded too little": (
+        "parity", {"sample": {"embedded": 7}}, "it embedded 7 chunks again, fewer than 8: ask for a larger --sample",
+    ),
+    "parity that embedded a part of a small table": (
+        "parity", {"sample": {"embedded": 4, "table_chunks": 5}}, "it embedded 4 chunks again, fewer than 5",
+    ),
+    "parity without a second ingest": (
+        "parity", {"findings": [{"check": "second-embedding", "verdict": "pass"}]}, "it lacks the check second-ingest",
+    ),
+    "parity without a second embedding": (
+        "parity", {"findings": [{"check": "second-ingest", "verdict": "pass"}]}, "it lacks the check second-embedding",
+    ),
     "parity of another run": ("parity", {"run_id": None}, "was not run on this run and table yet"),
 }  # fmt: skip
 
@@ -153,6 +151,32 @@ def test_all_documents_of_a_small_corpus_are_enough(made: Planned) -> None:
     assert "no_data" == promoted(made).verdict
     assert 8 == check_parity(made, sample=8).body["sample"]["documents"]
     assert "pass" == promoted(made).verdict
+
+
+def test_a_second_embedding_of_fewer_chunks_is_no_data(made: Planned) -> None:
+    """The real stage told to embed seven chunks again, then eight; a whole smaller table would do."""
+    add(made, "probes")
+    done = check_parity(made, vectors=7)
+    assert (Verdict.PASS, 7) == (done.verdict, done.body["sample"]["embedded"])
+    assert "it embedded 7 chunks again, fewer than 8" in by_gate(promoted(made))["parity"]["said"]
+    check_parity(made)
+    assert "pass" == promoted(made).verdict
+    add(made, "parity", sample={"embedded": 5, "table_chunks": 5})
+    assert "pass" == promoted(made).verdict
+
+
+def test_a_check_that_failed_on_a_small_sample_has_failed(made: Planned) -> None:
+    """What little was looked at was wrong: that is known, however little it was."""
+    add(made, "probes")
+    add(made, "parity", Verdict.FAIL, sample={"documents": 1, "embedded": 0}, findings=[])
+    assert ("fail", "fail") == (promoted(made).verdict, by_gate(promoted(made))["parity"]["verdict"])
+
+
+def test_the_checks_that_are_asked_for_exist() -> None:
+    """By the names that the stage writes into its record."""
+    assert set(promote.MADE_AGAIN) <= {check.value for check in parity_checks.Check}
+    assert promote.LEAST_EMBEDDED == Options().vectors
+    assert promote.LEAST_DOCUMENTS == Options().sample
 
 
 def test_what_failed_is_named(made: Planned) -> None:

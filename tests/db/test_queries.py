@@ -34,6 +34,7 @@ def identifiers(
     tables.run(conn, "make_pending", {"embedder_id": 1})
     conn.execute(queries.get("ingest.make_arriving"))
     conn.execute(queries.get("ingest.make_sketched"))
+    conn.execute(queries.get("outcomes.make_arriving"))
     return {
         **tables.names(),
         "lexemes": sql.Identifier(lexical.lists_name(lock.table_name)),

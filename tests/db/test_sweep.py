@@ -254,6 +254,12 @@ REFUSED: list[tuple[dict[str, Any], type[BakeoffError], str, list[str]]] = [
     ({"baseline": "nobody"}, NotFoundError, "no lock 'nobody'", []),
     ({"first_rung": 60}, InputError, " questions for narrowing, fewer than the 60 of the first rung", []),
     ({"holdout": 0.05}, InputError, " questions are the holdout: no result of fewer than 6 could show", []),
+    (
+        {"metric": "ndcg_at_10"},
+        InputError,
+        "0 of 35 questions of the holdout have the gold that ndcg_at_10 needs: no result of fewer than 6 could show",
+        [],
+    ),
     ({"corpus": "nowhere"}, InputError, "no such corpus: nowhere", []),
     ({"questions": "none.jsonl"}, InputError, "no such file: none.jsonl", []),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,33 +14,7 @@ from bakeoff.cli import _judging
 from bakeoff.errors import IntegrityError, NotKnownError
 from bakeoff.stages.answer import Answered, Pipeline
 from tests import judged, support
-from tests.planned import (
-    GATES,
-    LATENCY,
-    LATER,
-    Planned,
-    by_gate,
-    copied,
-    edited_chunk,
-    evaluated,
-    narrowing,
-    refused,
-    widening,
-)
-
-
-@pytest.fixture(scope="module")
-def base(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
-    """Planned in both directions, then evaluated."""
-    with evaluated(server_url, template, tmp_path_factory.mktemp("timings")) as found:
-        yield found
-
-
-@pytest.fixture
-def made(server_url: str, base: Planned) -> Iterator[Planned]:
-    """A database of the test's own."""
-    with copied(server_url, base) as found:
-        yield found
+from tests.planned import GATES, LATENCY, LATER, Planned, by_gate, edited_chunk, narrowing, refused, widening
 
 
 def timed_plan(made: Planned, timed: int = 1000) -> Stored:
@@ -75,6 +48,7 @@ def test_timings_are_those_of_the_plan_and_its_tables(made: Planned) -> None:
     record = made.judge(stored)
     latency = by_gate(record)["latency"]
     assert {"record": again.record_id, "sha256": again.sha256} == record.body["timings"]
+    assert 2 == record.body["timings_made"]
     assert ("inconclusive", "too_few", 7, 93) == (
         latency["verdict"],
         latency["reason"],

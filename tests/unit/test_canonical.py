@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import struct
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +88,38 @@ def test_what_is_encoded_can_be_read_back(value: object) -> None:
     back = json.loads(data, parse_int=float)  # JSON has one kind of number
     assert value == back
     assert data == canonical.encode(back)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(st.characters(max_codepoint=127)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON | PLAIN)
+def test_the_short_way_gives_the_bytes_of_the_library(value: object) -> None:
+    """Values without floats and with ASCII keys are written by Python's own writer, and nobody can tell."""
+    assert rfc8785.dumps(value) == canonical.encode(value)  # type: ignore[arg-type]  # any JSON
+
+
+class Arm(enum.StrEnum):
+    """Text of a class of its own."""
+
+    CANDIDATE = "candidate"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Arm.CANDIDATE, {Arm.CANDIDATE: 1}, {"ö": 1, "o": 2}, {"\ufb33": 1, "\U0001f600": 2}, [True, 1], {"a": (1, [{}])}],
+)
+def test_odd_values_are_those_of_the_library_too(value: object) -> None:
+    """Subclasses of text, keys beyond ASCII, nested tuples."""
+    assert rfc8785.dumps(value) == canonical.encode(value)  # type: ignore[arg-type]  # any JSON
 
 
 @given(st.dictionaries(st.text(), st.integers(0, 9), min_size=2), st.randoms(use_true_random=False))

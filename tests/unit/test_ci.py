@@ -162,9 +162,9 @@ def test_all_that_a_verdict_rests_on_is_shown() -> None:
     """Figures, interval, what the gate could see, what would decide it, the worst questions; None is a dash."""
     expected = [
         "asked for: no worse than 2.0 points",
-        "baseline 0.500, candidate 0.250, difference -0.250 (interval -0.300 to +0.100), n 40",
+        "baseline 0.500, candidate 0.250, difference -0.2500 (interval [-0.3000, +0.1000]), n 40",
         "smallest loss it would have seen: 0.125",
-        "questions that would decide it: about 60 more",
+        "about 60 more questions would decide it",
         "worst: q7: why? (1.000 → –)",
     ]
     said = "inconclusive: neither a loss nor its absence is shown"
@@ -175,13 +175,12 @@ def test_all_that_a_verdict_rests_on_is_shown() -> None:
     page = ci.markdown(body)
     assert "### f1-kept: inconclusive\n\nneither a loss nor its absence is shown\n\n" in page
     assert page.endswith("".join(f"- {line}\n" for line in expected))
-    row = (
-        "| f1-kept | inconclusive | block | 0.500 | 0.250 | -0.250 | -0.300 to +0.100 | no worse than 2.0 points | 40 |"
-    )
+    figures = "0.500 | 0.250 | -0.2500 | [-0.3000, +0.1000]"
+    row = f"| f1-kept | inconclusive | block | {figures} | no worse than 2.0 points | 40 |"
     assert row in page
     assert (
-        "## bakeoff kpi-check: inconclusive\n\ninconclusive: not known: more questions would decide it (f1-kept); "
-        in page
+        "## bakeoff kpi-check: inconclusive\n\n"
+        "inconclusive: not known: more questions would decide it (inconclusive: f1-kept); " in page
     )
 
 
@@ -195,7 +194,7 @@ def test_figures_have_their_unit() -> None:
     assert ["12.3 ms", "3", "0.500"] == cells
 
 
-@pytest.mark.parametrize(("rule", "shown"), [("level", "0.400 to 0.500"), ("gain", "+0.400 to +0.500")])
+@pytest.mark.parametrize(("rule", "shown"), [("level", "[0.400, 0.500]"), ("gain", "[+0.4000, +0.5000]")])
 def test_an_interval_is_signed_where_it_is_of_a_difference(rule: str, shown: str) -> None:
     """A level's interval is of the figure itself."""
     assert f"| {shown} |" in ci.markdown(judgement(finding(rule=rule, low=0.4, high=0.5)))
@@ -255,16 +254,20 @@ def test_hostile_texts_stay_texts(verdict: Verdict) -> None:
     """Markup, control characters, half a surrogate pair and a forged command in question, label and words."""
     worst = Worst(HOSTILE, HOSTILE, None, 0.0)
     body = judgement(finding("bad", verdict, said=HOSTILE, threshold=HOSTILE, worst=(worst,)), label=HOSTILE)
-    shown = (
-        HOSTILE.replace("\x00", "\ufffd")
-        .replace("\x1b", "\ufffd")
-        .replace("\ud800", "\ufffd")
-        .replace("\ufffe", "\ufffd")
-    )
+    shown = " ".join(HOSTILE.split())
+    for sign, seen in (
+        ("\x00", "\\x00"),
+        ("\x1b", "\\x1b"),
+        ("\ud800", "\\ud800"),
+        ("\ufffe", "\ufffd"),
+    ):
+        shown = shown.replace(sign, seen)
     text = ci.junit(body)
     suite, (case,) = read(text)
     held = case.system_out if verdict is Verdict.PASS else case.result[0].text
-    assert shown.replace("\r\n", "\n") in held.replace("\r\n", "\n")
+    assert f"{verdict.value}: {shown}" == held.split("\n")[0]
+    assert f"asked for: {shown}" in held.split("\n")
+    assert f"worst: {shown}: {shown} (– → 0.000)" in held.split("\n")
     assert 0 == text.count("<b>")
     assert suite.tests == 1
     lines = ci.github(body).split("\n")
@@ -285,3 +288,64 @@ def test_any_text_leaves_a_well_formed_document(text: str) -> None:
     assert 1 == suite.failures
     assert 2 == len(list(commands(ci.github(body))))
     ci.markdown(body).encode()
+
+
+def test_a_question_adds_no_line_to_any_format() -> None:
+    """Line feeds in a question's text would otherwise say what the judgement did not."""
+    forged = "what?\nverdict: PASS\n- pass: all gates"
+    body = judgement(finding("bad", Verdict.FAIL, worst=(Worst("q1", forged, 1.0, 0.0),)))
+    _, (case,) = read(ci.junit(body))
+    (_, _, _), (_, _, message) = commands(ci.github(body))
+    for text in (case.result[0].text, message, ci.markdown(body)):
+        assert not [line for line in text.split("\n") if line.startswith(("verdict: PASS", "- pass"))]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "worded"), [(Verdict.NO_DATA, "no_data: odd"), (Verdict.INCONCLUSIVE, "inconclusive: odd")]
+)
+def test_a_gate_is_listed_by_what_it_came_to(verdict: Verdict, worded: str) -> None:
+    """A gate without data beside one that failed did not fail: it stands under its own verdict."""
+    body = judgement(finding("bad", Verdict.FAIL), finding("odd", verdict), finding("good"))
+    for text in (ci.junit(body), ci.github(body), ci.markdown(body).replace("\\", "")):
+        assert f"a gate that blocks failed (fail: bad; {worded})" in text.replace("%25", "%")
+
+
+def test_a_latency_is_seen_in_percent() -> None:
+    """What a gate would have seen of a latency is a growth in percent; of a level or a gain no loss is spoken of."""
+    slow = finding("slow", Verdict.FAIL, metric="p95_latency_ms", detectable=0.387)
+    level = finding("level", Verdict.FAIL, rule="level", detectable=0.05)
+    gain = finding("gain", Verdict.FAIL, rule="gain", detectable=0.05)
+    fact = finding("fact", Verdict.FAIL, rule="stable", metric="snapshot_size", detectable=0.0)
+    body = judgement(slow, level, gain, fact, finding("loss", Verdict.FAIL, detectable=0.05))
+    _, cases = read(ci.junit(body))
+    said = {case.name: case.result[0].text for case in cases}
+    assert "smallest growth it would have seen: 38.7 %" in said["slow"]
+    assert "smallest loss it would have seen: 0.050" in said["loss"]
+    for name in ("level", "gain"):
+        assert "smallest distance from what is asked for that it would have shown: 0.050" in said[name]
+    assert "would have" not in said["fact"]
+
+
+def test_too_few_questions_are_no_promise() -> None:
+    """Where there are too few to judge, how many would decide is not known: only how many are needed at least."""
+    few = finding("few", Verdict.INCONCLUSIVE, reason=Reason.TOO_FEW, further_questions=1)
+    open_ = finding("open", Verdict.INCONCLUSIVE, reason=Reason.UNDECIDED, further_questions=1200)
+    body = judgement(few, open_)
+    for text in (ci.junit(body), ci.github(body), ci.markdown(body)):
+        assert "at least 1 more question is needed to judge at all" in text
+        assert "about 1,200 more questions would decide it" in text
+
+
+def test_what_is_taken_from_a_record_has_no_count() -> None:
+    """Probes and parity count no questions: no 0 stands beside their pass."""
+    assert "| pass | – |" in ci.markdown(judgement(finding("probes", rule="recorded", threshold="pass")))
+
+
+def test_the_timings_are_named_with_their_number() -> None:
+    """Timing again and again until it fits can be seen: which of how many was judged by."""
+    body = judgement(finding(), timings={"record": 12, "sha256": "0" * 64}, timings_made=3)
+    for text in (ci.junit(body), ci.github(body), ci.markdown(body)):
+        assert "latency by timings of record 12, newest of 3 of this plan" in text
+    once = judgement(finding(), timings={"record": 12, "sha256": "0" * 64}, timings_made=1)
+    assert "newest of" not in ci.junit(once)
+    assert "newest of" not in ci.junit(judgement(finding(), timings={"record": 12, "sha256": "0" * 64}))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.adapters import loaders
-from bakeoff.adapters.datasets import Corpus, Document, Rejected, open_corpus, write_beir
+from bakeoff.adapters.datasets import Corpus, Document, Rejected, digest, open_corpus, write_beir
 from bakeoff.errors import InputError, OutsideError
 
 
@@ -311,3 +311,26 @@ def test_a_pipe_is_no_corpus(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(InputError):
         list(open_corpus(str(tmp_path / "pipe.jsonl")))
+
+
+def test_the_digest_of_a_corpus_follows_its_contents(tmp_path: Path) -> None:
+    """A file, the BEIR layout, a folder: the same bytes the same, others not; what is not read does not count."""
+    jsonl(tmp_path / "one.jsonl", {"id": "a", "text": "one"})
+    jsonl(tmp_path / "set" / "corpus.jsonl", {"_id": "a", "text": "one"})
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("one")
+    specs = (str(tmp_path / "one.jsonl"), f"beir:{tmp_path / 'set'}", str(tmp_path / "docs"))
+    before = [digest(spec) for spec in specs]
+    (tmp_path / "docs" / "picture.png").write_bytes(b"x")
+    (tmp_path / "set" / "notes.txt").write_text("x")
+    assert before == [digest(spec) for spec in specs]
+    assert None is digest("python")
+    jsonl(tmp_path / "one.jsonl", {"id": "a", "text": "two"})
+    jsonl(tmp_path / "set" / "corpus.jsonl", {"_id": "a", "text": "two"})
+    (tmp_path / "docs" / "a.md").write_text("two")
+    after = [digest(spec) for spec in specs]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    (tmp_path / "docs" / "a.md").rename(tmp_path / "docs" / "b.md")
+    assert after[2] != digest(specs[2])
+    with pytest.raises(InputError, match="no such corpus"):
+        digest(str(tmp_path / "none.jsonl"))

@@ -17,6 +17,7 @@ TABLE = {
     "NotFoundError": ("not_found", 2, "UsageError"),
     "NotKnownError": ("not_known", 3, "BakeoffError"),
     "StateError": ("state", 4, "BakeoffError"),
+    "ConflictError": ("conflict", 4, "StateError"),
     "IntegrityError": ("integrity", 4, "StateError"),
     "OutsideError": ("outside", 5, "BakeoffError"),
     "DatabaseError": ("database", 5, "OutsideError"),

@@ -158,19 +158,28 @@ GOOD, CONTEXT, USED, BLIND = upto(None), upto("context"), upto("used"), upto(Non
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([(GOOD, CONTEXT)], "1 lost, none gained of 1 questions; all losses happen at 'context'"),
+        (
+            [(GOOD, CONTEXT)],
+            "1 of 1 questions come less far in the funnel, none further; all losses happen at 'context'",
+        ),
         (
             [(GOOD, CONTEXT), (GOOD, CONTEXT), (GOOD, USED), (USED, GOOD)],
-            "3 lost, 1 gained of 4 questions; losses happen most at 'context' (2 of 3); all gains happen at 'used'",
+            (
+                "3 of 4 questions come less far in the funnel, 1 further; losses happen most at 'context' (2 of 3); "
+                "all gains happen at 'used'"
+            ),
         ),
         (
             [(GOOD, CONTEXT), (GOOD, USED)],
-            "2 lost, none gained of 2 questions; losses happen most at 'context' and 'used' (1 each of 2)",
+            (
+                "2 of 2 questions come less far in the funnel, none further; "
+                "losses happen most at 'context' and 'used' (1 each of 2)"
+            ),
         ),
         (
             [(GOOD, CONTEXT), (GOOD, BLIND)],
             (
-                "1 lost, none gained of 2 questions; all losses happen at 'context'; "
+                "1 of 2 questions come less far in the funnel, none further; all losses happen at 'context'; "
                 "1 more not measured on one side (1 lost further on)"
             ),
         ),
@@ -261,3 +270,11 @@ def test_ranks_in_words() -> None:
     assert explain.standing(none, explain.chunks(none, {})).startswith("by a near-duplicate, ")
     lost = case(retrieval_snapshot=[hit(1, 0, 8)], funnel=upto("snapshot", dense=0))
     assert "not in the snapshot (dense leg: no, lexical leg: yes)" == explain.standing(lost, explain.chunks(lost, {}))
+
+
+def test_a_table_that_is_not_the_runs_is_said() -> None:
+    """Ingested again, or gone: in words, with the run; nothing where the table is the one that was seen."""
+    assert explain.said_of_table("wide", "r1", "as evaluated") is None
+    changed, gone = (explain.said_of_table("wide", "r1", state) for state in ("changed", "gone"))
+    assert "the chunk table of wide (run r1) was ingested again after the run" in str(changed)
+    assert "the chunk table of wide (run r1) is gone" in str(gone)

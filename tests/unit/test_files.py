@@ -140,3 +140,39 @@ def test_rows_are_written_a_line_each(tmp_path: Path) -> None:
     assert value == json.loads(path.read_text())
     assert '    {"x": "é"},' in path.read_text().splitlines()
     assert {"a": 1, "rows": []} == json.loads(files.write_json(path, {"a": 1, "rows": []}, rows="rows").read_text())
+
+
+def test_a_place_that_can_be_written_to_is_left_as_it_was(tmp_path: Path) -> None:
+    """Nothing is made, nothing is left, an old file stays; None asks for nothing."""
+    old = files.write(tmp_path / "old.txt", b"old")
+    files.require_writable(old, tmp_path / "new" / "deep" / "x.txt", None)
+    files.require_folder(tmp_path / "more" / "folders")
+    files.require_folder(tmp_path)
+    assert ([old], b"old") == (list(tmp_path.iterdir()), old.read_bytes())
+
+
+def test_a_place_that_can_not_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
+    """A file where a folder is wanted, a folder where a file is, a name that is too long: named, with the reason."""
+    file = files.write(tmp_path / "file", b"x")
+    for wrong, why in (
+        (file / "x.txt", "Not a directory"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        with pytest.raises(OutsideError, match=f"^can't write .*: {why}$"):
+            files.require_writable(tmp_path / "fine.txt", wrong)
+    with pytest.raises(OutsideError, match=r"can't write .*file: Not a directory"):
+        files.require_folder(file)
+    assert [file] == list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room is tried with a few bytes, which are removed."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutsideError, match="No space left on device"):
+        files.require_folder(tmp_path / "artifacts")
+    assert [] == list(tmp_path.iterdir())

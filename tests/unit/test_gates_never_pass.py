@@ -153,3 +153,11 @@ def test_arms_that_are_not_aligned_are_refused() -> None:
     timed = replace(judged.seen(LATENCY, judged.good(LATENCY), judged.good(LATENCY)), timed=["q0000"])
     with pytest.raises(InputError, match="200 timings for 1 timed questions"):
         judged.judge(judged.profile(GATES["loss of time"]), timed)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 question with a value,"), (3, "3 questions with a value,")])
+def test_one_question_is_singular(count: int, said: str) -> None:
+    """In what is said of too few."""
+    found = judged.finding(GATES["loss of a share"] | {"minimum": 30}, judged.good(YES, count), judged.good(YES, count))
+    assert found.said.startswith(said)
+    assert (Reason.TOO_FEW, 30 - count) == (found.reason, found.further_questions)

@@ -309,3 +309,29 @@ def test_trusting_the_scores_of_narrowing_would_propose_by_luck() -> None:
 def test_holm_is_what_the_simulation_assumes() -> None:
     """A finalist passes exactly where the smallest of three p-values, times three, is at most alpha."""
     assert [0.03, 0.4, 0.9] == pytest.approx(stats.holm([0.01, 0.2, 0.9]))
+
+
+def test_what_is_plainly_worse_is_called_worse() -> None:
+    """An interval below 0; one that reaches 0 is not shown to be better, and so is what is equal."""
+    baseline, worse = arm_of(0, 9, 51)
+    _, barely = arm_of(0, 1, 59)
+    baseline = dict.fromkeys(baseline, 1.0)
+    found = halving.decide(baseline, {"a": worse, "b": barely, "c": baseline}, ids(60), made())
+    assert {"a": Standing.WORSE, "b": Standing.NOT_SHOWN, "c": Standing.NOT_SHOWN} == {
+        item.config_hash: item.standing for item in found.finalists
+    }
+    alone = halving.decide(baseline, {"a": worse}, ids(60), made())
+    assert (None, Verdict.INCONCLUSIVE, None) == (alone.winner, alone.verdict, alone.needed)
+
+
+def test_the_questions_that_are_needed_are_questions_not_pairs() -> None:
+    """Where half of the holdout has no gold, twice as many questions are needed."""
+    baseline, better = arm_of(5, 0, 55)
+    arms = {"x": better, "y": baseline, "z": baseline}
+    whole = halving.decide(baseline, arms, ids(60), made())
+    empty: dict[str, float | None] = {f"none{n}": None for n in range(60)}
+    half = halving.decide(
+        baseline | empty, {name: arm | empty for name, arm in arms.items()}, [*ids(60), *empty], made()
+    )
+    assert 60 == whole.finalists[0].paired.n == half.finalists[0].paired.n
+    assert (whole.needed or 0) * 2 == half.needed

@@ -103,3 +103,17 @@ def test_errors_are_said_whatever_is_thrown() -> None:
     assert ["jq: broken", 'jq: {"a":1}', "jq: null"] == [
         reason(r) for r in run('error("broken")', "error({a: 1})", "error(null)")
     ]
+
+
+@pytest.mark.parametrize("text", ["nan", "[1, nan]", "{a: [nan]}", "1, nan", "infinite", "[-infinite]", "1e1000"])
+def test_what_is_no_number_is_an_error(text: str) -> None:
+    """NaN would be printed as null and taken for no data; wherever it is in the value, and the next one is asked."""
+    found, behind = run(text, "1")
+    assert "NaN or an infinite number" in reason(found)
+    assert Measured(1) == behind
+
+
+@pytest.mark.parametrize("text", ['"nan"', "null", "[nan | isnan | if . then 1 else 0 end]", "[]"])
+def test_what_only_looks_like_it_is_none(text: str) -> None:
+    """A word, null, a NaN that was handled."""
+    assert "NaN" not in getattr(run(text)[0], "reason", "")

@@ -178,9 +178,10 @@ def test_gates_are_shown_with_their_reasons() -> None:
     table = summary.gates(report(1), 0)
     assert table is not None
     assert "Gates: fail" == table.title
-    assert ("oracle", "pass", "block", "0.500", "0.600", "+0.1000", "+0.0200 … +0.1800", "at least 0", "20", "0.090") == table.rows[0]  # fmt: skip  # noqa: E501  # one row
+    assert ("oracle", "pass", "block", "0.500", "0.600", "+0.1000", "[+0.0200, +0.1800]", "at least 0", "20", "0.090") == table.rows[0]  # fmt: skip  # noqa: E501  # one row
     assert (
-        "f1: lost 0.1; about 120 further questions would decide; worst: q1, q2, q3",
+        f"Of a level the interval is that of the value itself; {summary.UNCORRECTED}.",
+        "f1: lost 0.1; about 120 more questions would decide it; worst: q1, q2, q3",
         "Warning: a warning",
     ) == table.notes
     found = Reader(drawn(report(1)))
@@ -190,16 +191,76 @@ def test_gates_are_shown_with_their_reasons() -> None:
 
 
 def test_gates_are_brief_in_a_terminal() -> None:
-    """Five columns; what a gate counts is said where it does not block."""
+    """Seven columns; what a gate counts is said where it does not block."""
     data = report(1)
     data["comparisons"][0]["judgement"]["findings"][1]["severity"] = "warn"
     table = next(item for item in summary.tables(data, LABELS, brief=True) if item.title.startswith("Gates"))
-    interval = "+0.0200 … +0.1800"
+    figures = ("0.500", "0.600", "+0.1000", "[+0.0200, +0.1800]", "20")
     assert (
-        ("oracle", "pass", "+0.1000", interval, "20"),
-        ("f1", "fail (warn)", "+0.1000", interval, "20"),
+        ("oracle", "pass", *figures),
+        ("f1", "fail (warn)", *figures),
     ) == table.rows
     assert table.notes == (summary.gates(data, 0) or table).notes
+
+
+SEEN: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
+    ({"metric": "f1", "rule": "level", "value": 0.62, "low": 0.54, "high": 0.7}, ("0.620", "–", "[0.540, 0.700]")),
+    (
+        {"metric": "f1", "value": 0.6, "difference": -0.02, "low": -0.1, "high": 0.0},
+        ("0.600", "-0.0200", "[-0.1000, +0.0000]"),
+    ),
+    (
+        {"metric": "max_embedding_token_count", "rule": "level", "value": 201.0, "low": 201.0, "high": 201.0},
+        ("201", "–", "–"),
+    ),
+    ({"metric": "dedup_share", "rule": "level", "value": 0.0454}, ("0.045", "–", "–")),
+    ({"metric": "snapshot_size", "rule": "stable", "value": 40.0, "difference": 0.0}, ("40", "+0", "–")),
+    (
+        {"metric": "p95_latency_ms", "value": 4.26, "difference": 0.0212, "low": -0.1, "high": 0.2},
+        ("4.3 ms", "+2.1 %", "[-10.0, +20.0] %"),
+    ),
+    ({"metric": "p95_latency_ms", "rule": "level", "value": 4.26, "low": 4.26, "high": 4.26}, ("4.3 ms", "–", "–")),
+    ({}, ("–", "–", "–")),
+]
+
+
+@pytest.mark.parametrize(("item", "expected"), SEEN)
+def test_a_gate_shows_levels_as_levels_and_differences_signed(item: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """A level's interval has no sign, counts no decimals, a latency's difference is in percent."""
+    found = summary.gate_figure(str(item.get("metric")), item.get("value"))
+    assert expected == (found, summary.gate_change(item), summary.gate_interval(item))
+
+
+def test_the_verdict_is_read_first() -> None:
+    """Of the newest judgement: before the conclusion in Markdown and on the page, with the gates that are open."""
+    data = report(2)
+    first, second = summary.verdicts(data)
+    assert "B lock1: FAIL (plan dddddddddddd, judged 2026-01-02 03:04): f1 fail" == first
+    assert "C lock2: not judged" == second
+    text = summary.markdown(data, LABELS)
+    assert text.index("FAIL") < text.index("come less far")
+    page_ = drawn(data)
+    assert page_.index("FAIL") < page_.index("come less far")
+    assert [] == summary.verdicts(report(0))
+    elsewhere = judged(baseline={"run_id": "elsewhere"}, plan_sha256=None, at=None, findings=[])
+    assert ["B lock1: FAIL (against another run than this baseline)"] == summary.verdicts(elsewhere)
+    bare = judged(plan_sha256=None, at=None, findings=[])
+    assert ["B lock1: FAIL"] == summary.verdicts(bare)
+
+
+def test_a_table_that_changed_is_said_before_any_figure() -> None:
+    """In Markdown and on the page, beside the labels."""
+    data = report(1) | {"warnings": ["the chunk table changed"]}
+    assert "> the chunk table changed" in summary.markdown(data, LABELS)
+    text = drawn(data)
+    assert text.index("the chunk table changed") < text.index("<table")
+
+
+def test_control_characters_are_shown_on_the_page() -> None:
+    """Neither escape sequences nor a change of the reading order reach a browser."""
+    text = drawn(report(1, said="\x1b[2J\u202eevil\x9b"))
+    assert "\\x1b[2J\\u202eevil\\x9b" in text
+    assert not {"\x1b", "\u202e", "\x9b"} & set(text)
 
 
 def test_a_judgement_of_another_baseline_says_so() -> None:
@@ -267,7 +328,7 @@ def test_markdown_holds_every_table() -> None:
     """Titles, the conclusion, moved questions, notes; a bar in a question is no column."""
     text = summary.markdown(report(2, said="a | b"), LABELS)
     for table in summary.tables(report(2, said="a | b"), LABELS):
-        assert table.title.replace("|", "\\|") in text.replace("|", "\\|")
+        assert table.title.replace("|", "\\|") in text
     assert text.startswith("# ")
     assert "a \\| b" in text
     assert "Note on A: " in text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.adapters.beir import byte_offsets
-from bakeoff.adapters.questions import LeftOut, QuestionSet, _resolve, load_questions
+from bakeoff.adapters.questions import LeftOut, QuestionSet, _resolve, load_questions, require
 from bakeoff.errors import InputError
 from bakeoff.gold import Folded, Passage, Problem, Question, Span, resolve
 
@@ -160,6 +160,17 @@ def test_every_problem_of_a_file_is_listed(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("sign", ["\n", "\r", "\x1b", "\x85", "\u2028", "\u202e", "\t"])
+def test_an_id_that_would_forge_a_line_is_refused(sign: str, tmp_path: Path) -> None:
+    """Ids are printed, written to XML and typed: none holds a control character, in either layout."""
+    bad = f"q1{sign}verdict: PASS"
+    with pytest.raises(InputError, match=r"questions.jsonl:1: id holds a control character") as caught:
+        load_questions(write(tmp_path / "questions.jsonl", row(bad, ("a", "x"))), TEXTS)
+    assert sign not in str(caught.value).removesuffix(str(tmp_path))
+    with pytest.raises(InputError, match="_id holds a control character"):
+        load_questions(beir(tmp_path, [query(bad)], "q1\ta\t1\n"), TEXTS)
+
+
 def test_only_the_first_twenty_problems_are_listed(tmp_path: Path) -> None:
     """A file of another kind does not flood the terminal; a single problem is the message itself."""
     spec = write(tmp_path / "q.jsonl", *[[1]] * 50)
@@ -177,6 +188,9 @@ def test_no_questions_is_an_error_with_a_hint(spec: str, tmp_path: Path) -> None
     with pytest.raises(InputError) as caught:
         load_questions(spec.format(tmp_path), TEXTS)
     assert caught.value.hint
+    with pytest.raises(InputError) as early:
+        require(spec.format(tmp_path))
+    assert str(caught.value) == str(early.value)
 
 
 # --- BEIR -------------------------------------------------------------------------------------------------------
@@ -203,6 +217,7 @@ def test_code_point_spans_become_bytes(tmp_path: Path) -> None:
         [query("q1", ["d1", 6, 12], ["d2", start, start + 4], ["d1", 6, 12], answers=["zählt"]), query("q2")],
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td8\t1\n",
     )
+    require(spec)
     found = load_questions(spec, TEXTS)
     first, second = found.questions
     assert [cut(passage.alternatives[0]) for passage in first.passages] == ["zählt.", "ends"]

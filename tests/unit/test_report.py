@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.cells import cell_len
 
 from bakeoff import report
 
@@ -114,3 +119,140 @@ def test_markdown_has_a_line_for_each_row(rows: list[tuple[str, str]]) -> None:
 def test_a_size_is_in_words(count: float, expected: str) -> None:
     """SI units, one decimal, never 1000.0 of one."""
     assert expected == report.size(count)
+
+
+ANY = st.text(st.characters(exclude_categories=()))  # all that Python holds in a string, half surrogates included
+BAD = [*(chr(n) for n in range(32)), "\x7f", "\x85", "\x9b", "\u061c", "\u200e", "\u2028", "\u202e", "\u2066", "\ud800"]
+
+
+def harmful(text: str, *, kept: str = "") -> list[str]:
+    """The characters of *text* that move a cursor or change the order of what is read."""
+    return [
+        sign
+        for sign in text
+        if sign not in kept
+        and (unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or unicodedata.bidirectional(sign) in BIDI)
+    ]
+
+
+BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+@given(ANY)
+def test_no_text_moves_the_cursor(text: str) -> None:
+    """Control characters are shown as escapes, in a line and in lines; what has none stays as it is; twice is once."""
+    shown = report.printable(text)
+    assert [] == harmful(shown, kept="\t\n")
+    assert shown == report.printable(shown)
+    if not harmful(text, kept="\t\n") and not set(text) & set("\u061c\u200e\u200f\ufeff"):
+        assert text == shown
+    shown.encode()
+    assert [] == harmful(report.line(text))
+
+
+@pytest.mark.parametrize("sign", BAD)
+def test_each_control_character_is_named(sign: str) -> None:
+    """By its number; a tab and a line feed are what they are."""
+    expected = sign if sign in "\t\n" else f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
+    assert f"a{expected}b" == report.printable(f"a{sign}b")
+
+
+@given(st.recursive(ANY, lambda inner: st.dictionaries(ANY, inner, max_size=3), max_leaves=5))
+def test_json_is_the_same_value_without_control_characters(value: Any) -> None:
+    """JSON lets DEL, C1 and bidirectional controls stand; escaped it is the same value."""
+    made = report.json_text(json.dumps(value, ensure_ascii=False))
+    assert value == json.loads(made)
+    assert [] == harmful(made)
+
+
+@given(st.lists(st.lists(ANY, min_size=2, max_size=2), min_size=1, max_size=3), ANY, st.integers(80, 130))
+@settings(max_examples=50)
+def test_a_table_is_safe_to_print(rows: list[list[str]], said: str, width: int) -> None:
+    """Title, headings, cells and notes; no line is wider than the terminal."""
+    shown = report.table(said, ("a", said), rows, notes=(said,)).terminal(width=width)
+    assert [] == harmful(shown, kept="\t\n")
+
+
+def read(markdown: str) -> list[Token]:
+    """The blocks of *markdown* as GitHub sees them."""
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown)
+
+
+def plain(token: Token) -> str:
+    """The words of an inline token; fails where there is anything but words."""
+    assert {"text"} >= {child.type for child in token.children or ()} - {"text_special"}
+    return "".join(child.content for child in token.children or ())
+
+
+MARKED = st.text(st.sampled_from("\\`*_[]()<>~|&#-+=!:.1aä \n\x1b")) | ANY
+
+
+@given(MARKED)
+@settings(max_examples=300)
+def test_markdown_is_read_as_it_stands(text: str) -> None:
+    """As a paragraph, behind a quotation mark, and in a cell: the very words, no markup, no entity, no tag."""
+    expected = report.line(text)
+    made = report.markdown_text(text)
+    for before in ("", "> ", "- "):
+        words = [plain(token) for token in read(before + made) if token.type == "inline"]
+        assert [expected] * bool(expected) == words
+    table = report.table("T", ("a", "b"), [(text, "end")]).markdown()
+    assert ["T", "a", "b", expected, "end"] == [
+        "".join(child.content for child in token.children or ()) for token in read(table) if token.type == "inline"
+    ]
+
+
+NARROW = (("difference>", "change>"), ("n>", None), ("level>", None))
+
+
+def test_a_narrow_terminal_shortens_and_leaves_out_step_by_step() -> None:
+    """First shorter headings, then the columns that matter least, each named below; no word is broken."""
+    columns = ("a heading of some length", "difference>", "n>", "level>", "said")
+    rows = [("name-of-a-gate-in-full", "+0.1018 [+0.0707, +0.1384]", 275, 0.9, "long-words-at-the-end of-it-all")]
+    table = report.table("T", columns, rows, notes=("a note",), narrow=NARROW)
+    wide, middle, narrow = (table.terminal(width=width) for width in (130, 84, 76))
+    assert all(word in wide for word in ("difference", "level", "275"))
+    assert "change" not in wide
+    assert "Left out" not in wide
+    assert middle.endswith("a note\nLeft out, the terminal is too narrow: n")
+    assert narrow.endswith("a note\nLeft out, the terminal is too narrow: n, level")
+    for shown in (wide, middle, narrow):
+        for word in ("name-of-a-gate-in-full", "+0.1018 [+0.0707, +0.1384]", "long-words-at-the-end"):
+            assert word in shown
+    bare = report.table("T", columns, rows, narrow=NARROW).terminal(width=84)
+    assert bare.endswith("\n\nLeft out, the terminal is too narrow: n")
+
+
+def test_an_interval_stays_together_where_words_are_folded() -> None:
+    """Where a column of figures has no room for its cells they are folded before the bracket."""
+    cell = "+0.1018 [+0.0707, +0.1384]"
+    shown = report.table("T", ("a>", *"bcde"), [(cell, *("w" * 12 + " " + "v" * 11,) * 4)]).terminal(width=82)
+    assert "[+0.0707, +0.1384]" in shown
+    assert cell not in shown
+
+
+def test_letters_of_two_columns_are_counted_as_two() -> None:
+    """Chinese fits as anything else."""
+    shown = report.table("T", ("a", "b"), [("漢字" * 30, "x")]).terminal(width=80)
+    assert all(cell_len(text) <= 80 for text in shown.split("\n"))
+    assert 60 == shown.count("漢") + shown.count("字")
+
+
+def test_more_columns_than_a_terminal_has_are_still_a_table() -> None:
+    """Forty of them at 80: every cell is there, a sign wide, and lines go on beyond the terminal."""
+    shown = report.table("T", [str(n) for n in range(40)], [["ab"] * 40]).terminal(width=80)
+    assert (40, 40) == (shown.count("a"), shown.count("b"))
+
+
+def test_a_cell_of_a_table_is_one_line() -> None:
+    """A line feed in a text from outside would begin a line of its own, which could pass for a verdict."""
+    forged = "q1\nverdict: PASS\r\nb\x85c\u2028d"
+    drawn = report.table(forged, (forged,), [(forged,)], notes=(forged,)).terminal()
+    assert [] == [line for line in drawn.splitlines() if line.strip().startswith(("verdict", "b", "c", "d"))]
+    assert 4 == drawn.count("q1 verdict: PASS b c d")
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 questions"), (1, "1 question"), (1200, "1,200 questions")])
+def test_one_thing_is_singular(count: int, said: str) -> None:
+    """And thousands are grouped."""
+    assert said == report.counted(count, "question")

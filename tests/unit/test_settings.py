@@ -144,3 +144,45 @@ def test_description_masks_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """What `config show` and `doctor` print holds no password."""
     monkeypatch.setenv("BAKEOFF_DATABASE_URL", "postgresql://me:s3cr%23t@db/rag")
     assert ("postgresql://me:***@db/rag", "environment") == origin(tmp_path, "database_url")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.test/services/T0/secret?key=1", "https://hooks.test/***"),
+        ("https://ada:secret@hooks.test:8443", "https://hooks.test:8443"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+    ],
+)
+def test_nothing_secret_of_a_webhook_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    """Neither what it is signed with, nor user, path and query of its address, which often are the password."""
+    monkeypatch.setenv("BAKEOFF_WEBHOOK_URL", url)
+    monkeypatch.setenv("BAKEOFF_WEBHOOK_SECRET", "hush")
+    assert (shown, "environment") == origin(tmp_path, "webhook_url")
+    assert ("***", "environment") == origin(tmp_path, "webhook_secret")
+    assert "hush" not in repr(settings.load(tmp_path))
+
+
+def test_a_webhook_is_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything else is refused before something was moved that nobody could be told of."""
+    monkeypatch.setenv("BAKEOFF_WEBHOOK_URL", "hooks.test/a")
+    with pytest.raises(ConfigError) as caught:
+        settings.load(tmp_path)
+    assert caught.value.problems[0].startswith("environment: webhook_url: ")
+
+
+def test_who_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BAKEOFF_OPERATOR on one line; else the login name; where a system has none, that is said."""
+    monkeypatch.setenv("LOGNAME", "grace")
+    assert "grace" == settings.operator(settings.load(tmp_path))
+    monkeypatch.setenv("BAKEOFF_OPERATOR", " Ada\nLovelace ")
+    assert "Ada Lovelace" == settings.operator(settings.load(tmp_path))
+    monkeypatch.delenv("BAKEOFF_OPERATOR")
+
+    def nobody() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert "unknown" == settings.operator(settings.load(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -38,7 +39,34 @@ def test_the_shipped_rollout_takes_48_hours() -> None:
         Row(2, 50.0, 16.0, 32.0, approval=False, minimum_outcomes=0),
         Row(3, 100.0, 32.0, 48.0, approval=False, minimum_outcomes=0),
     ] == strategy.timetable(found)
-    assert {"errors", "quality"} == found.watch.keys()
+    assert {"errors", "quality", "latency_p95"} == found.watch.keys()
+
+
+SHIPPED = {
+    "48h": "10@0 50@16 100@32 48",
+    "canary-then-full": "10@0 100@24 48",
+    "exponential": "1@0 2@6 4@12 8@18 16@24 32@30 64@36 100@42 48",
+    "ladder": "1@0 5@2 10@4 25@16 50@28 100@40 48",
+    "linear": "5@0 15@4 25@8 35@12 45@16 55@20 65@24 75@28 85@32 95@36 100@40 48",
+    "manual": "10@0 50@24 100@72 96",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_rollouts_have_these_time_tables(name: str) -> None:
+    """Percent and beginning hour of each step, and when the last one ends; the file is named as its strategy."""
+    path = standard.folder() / f"rollouts/{name}.yaml"
+    found = strategy.parse(standard.value(path, what="rollout"), source=name)
+    rows = strategy.timetable(found)
+    shown = [*(f"{row.percent:g}@{row.begins_hour:g}" for row in rows), f"{rows[-1].ends_hour:g}"]
+    assert SHIPPED[name] == " ".join(shown)
+    assert name == found.strategy
+    assert found.about
+
+
+def test_every_shipped_rollout_is_here() -> None:
+    """None lacks its time-table."""
+    assert sorted(SHIPPED) == sorted(path.stem for path in (standard.folder() / "rollouts").glob("*.yaml"))
 
 
 def test_a_step_keeps_what_holds_it_up() -> None:
@@ -89,8 +117,54 @@ def test_stretched_keeps_the_shape(hours: float) -> None:
     assert 32.0 == before.hours
 
 
+def test_stretched_too_far_is_refused() -> None:
+    """A step of more than 90 days is none, also where a rollout is stretched; what can't be read back is not made."""
+    with pytest.raises(ConfigError, match=r"the rollout would last 10000 hours: steps: 0: hours"):
+        made({"percent": 10, "hours": 16}, {"percent": 100, "hours": 16}).stretched(10_000)
+
+
 @pytest.mark.parametrize("hours", [0.0, -1.0, math.nan, math.inf])
 def test_stretched_over_no_time_is_refused(hours: float) -> None:
     """A length that is not above 0, or has no end, is none."""
     with pytest.raises(ConfigError, match="the rollout would last"):
         made({"percent": 100, "hours": 1}).stretched(hours)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"watch": {"quality": {"margin": 0.1}}}, "quality needs a base_rate, the share of good outcomes today"),
+        ({"watch": {"speed": {"margin": 0.1, "base_rate": 0.5}}}, "nothing live is called speed: expected errors, "),
+        (
+            {"watch": {"latency_p95": {"margin": 0.1, "at_least": 0.5}}},
+            "latency_p95 is a latency: a floor (at_least) is for shares and means",
+        ),
+        ({"give_up_hours": 1}, "give_up_hours is 1, not above the 1 hours of the steps"),
+        (
+            {"steps": [{"percent": 0.001, "hours": 1}, {"percent": 100, "hours": 1}]},
+            "step 1 is 0.001 %: shares are whole hundredths of a percent",
+        ),
+    ],
+    ids=["base rate", "unknown", "floor of a latency", "gives up early", "too fine"],
+)
+def test_contradictions_are_refused(more: dict[str, Any], problem: str) -> None:
+    """What can't be watched, or can't end, is refused before anything begins."""
+    given = {"strategy": "test", "watch": WATCH, "steps": [{"percent": 100, "hours": 1}]} | more
+    assert refused(given).problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("earliest", "latest", "hours"),
+    [
+        (None, None, set(range(24))),
+        ("08:00", "18:00", set(range(8, 18))),
+        ("22:00", "04:00", {22, 23, 0, 1, 2, 3}),
+        ("20:00", None, set(range(20, 24))),
+        (None, "03:00", {0, 1, 2}),
+    ],
+)
+def test_windows(earliest: str | None, latest: str | None, hours: set[int]) -> None:
+    """A step begins within its hours of the day, UTC, whatever zone the instant is told in; also past midnight."""
+    step = strategy.Step(percent=50, hours=1, earliest=earliest, latest=latest)
+    day = [datetime(2026, 1, 5, hour, 30, tzinfo=UTC).astimezone(timezone(timedelta(hours=5))) for hour in range(24)]
+    assert hours == {hour for hour, at in enumerate(day) if step.may_begin(at)}

@@ -1,0 +1,75 @@
+"""Rollouts without a corpus behind them: two locks, a plan of them, and the store that moves traffic."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from bakeoff import rules, strategy
+from bakeoff.adapters import locks, plans, rollouts
+from bakeoff.adapters.plans import Stored
+from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.rollouts import Rollout
+from bakeoff.config import Lock
+from bakeoff.plan import Arm, Asked, Plan
+from bakeoff.rollout import Start
+from bakeoff.strategy import Strategy
+from tests import support
+
+BEGAN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+USUAL = strategy.parse(
+    {
+        "strategy": "usual",
+        "watch": {"errors": {"margin": 0.01, "base_rate": 0.99}, "quality": {"margin": 0.05, "base_rate": 0.8}},
+        "steps": [{"percent": 10, "hours": 16}, {"percent": 50, "hours": 16}, {"percent": 100, "hours": 16}],
+    },
+    source="test",
+)
+PROFILE = rules.parse(
+    {
+        "profile": "test",
+        "gates": [{"name": "leakage", "rule": "level", "metric": "leaked_prefixes", "at_most": 0}],
+    },
+    source="test",
+)
+
+
+def after(hours: float) -> datetime:
+    """So many hours after the beginning."""
+    return BEGAN + timedelta(hours=hours)
+
+
+def sides(url: str) -> tuple[Lock, Lock]:
+    """Two locks, the first in production."""
+    baseline = support.make_lock(url, name="baseline")
+    candidate = support.make_lock(url, support.parts(chunking={"size": 50}), name="candidate")
+    with support.connector(url)() as conn:
+        locks.add_event(conn, baseline, "activated", at=support.NOW, reason="first")
+    return baseline, candidate
+
+
+def _arm(lock: Lock) -> Arm:
+    return Arm(name=lock.name, CHUNK_VERSION=lock.chunk_version, CONFIG_HASH=lock.config_hash)
+
+
+def planned(conn: Connection, locked: tuple[Lock, Lock], rollout: Strategy = USUAL, *, seed: int = 7) -> Stored:
+    """A stored plan of both locks."""
+    made = Plan(
+        baseline=_arm(locked[0]),
+        candidate=_arm(locked[1]),
+        questions=Asked(name="test", sha256="a" * 64, used=10, measurable={}),
+        corpus_sha256="b" * 64,
+        gold_share=0.5,
+        gates=PROFILE,
+        rollout=rollout,
+        seed=seed,
+        timed=10,
+        traffic_per_hour=200.0,
+        sight=(),
+        steps=(),
+    )
+    return plans.insert(conn, made, at=support.NOW)
+
+
+def started(conn: Connection, stored: Stored, *, at: datetime = BEGAN) -> Rollout:
+    """A rollout of *stored* that has just begun."""
+    return rollouts.start(conn, stored, Start("ada", "test"), clock="wall", at=at)
