@@ -1,0 +1,349 @@
+"""What a seal claims, each claim checked without database and network.
+
+Callers may rely on: nothing of a payload is looked at before its signature holds; the first claim that fails is the
+truest name of what is wrong, with its place, what was expected and what was found; what can't be checked is said to be
+unchecked, never to hold; a seal that was made by `seal` and left alone holds.
+
+A chain is checked up to its head. Who cuts the tail *and* puts an older head beside it can't be found out offline: keep
+the newest payload digest elsewhere, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bakeoff import canonical, dsse, evidence, history, provenance, sealed
+from bakeoff.difference import Difference
+from bakeoff.dsse import Envelope
+from bakeoff.errors import BakeoffError, InputError
+from bakeoff.evidence import Subject
+from bakeoff.sealed import Sealed, differ
+
+BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, BakeoffError)
+"""What values of a wrong kind raise: whoever has the key may have sealed anything."""
+REHEARSED = "; simulated: a rehearsal, nothing in production changed"
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key that is known, and whether it is still used."""
+
+    public: Ed25519PublicKey
+    name: str
+    status: Literal["active", "retired"] = "active"
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that a seal claims; *holds* is None where it was not checked, and *said* says why."""
+
+    name: str
+    holds: bool | None
+    said: str
+    path: str | None = None
+    expected: str | None = None
+    found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of every claim of a seal, in order; the numbers are None as far as the seal can't be read."""
+
+    claims: tuple[Claim, ...]
+    number: int | None = None
+    previous: str | None = None
+    payload_sha256: str | None = None
+    keyid: str | None = None
+
+    @property
+    def failed(self) -> Claim | None:
+        """The first claim that does not hold."""
+        return next((claim for claim in self.claims if claim.holds is False), None)
+
+
+def read(data: bytes) -> tuple[Claim, Envelope | None]:
+    """Return whether *data*, a seal's file, is the one way to write an envelope, and the envelope if there is one."""
+    found: list[Envelope] = []
+
+    def parsed() -> Iterator[Difference]:
+        found.append(dsse.parse(data))
+        if canonical.encode(found[0].body()) + b"\n" != data:
+            yield Difference(".", "canonical JSON and a newline", "the same envelope, written otherwise")
+
+    claim = _claim("envelope", "as it was written", parsed())
+    return claim, found[0] if found else None
+
+
+def check(
+    envelope: Envelope,
+    rows: Mapping[str, Any] | None,
+    *,
+    keys: Mapping[str, Key],
+    recompute: bool = False,
+    files: Mapping[str, Sequence[str]] | None = None,
+) -> Report:
+    """Check every claim of *envelope*; *rows* is the content of its rows file, figures as decimal strings.
+
+    *keys* are by key id. *files* gives for each subject that lies there the digests that its file may have. With
+    *recompute* verdicts, intervals and routing are derived again, which needs *rows*.
+    """
+    signed, key = _signed(envelope, keys)
+    found = Report((signed,), None, None, canonical.sha256_hex(envelope.payload), envelope.signatures[0].keyid)
+    if not signed.holds:
+        return found
+    stated, opened = _statement(envelope)
+    if opened is None:
+        return replace(found, claims=(signed, stated))
+    subjects, predicate = opened
+    shaped = _claim("fields", "none missing, none unknown", sealed.unlike(sealed.PREDICATE, predicate, ".predicate"))
+    if not shaped.holds:
+        return replace(found, claims=(signed, stated, shaped))
+    first = (signed, stated, shaped, _in_time(predicate, key))
+    rest = _content(subjects, predicate, rows, files or {}, recompute=recompute)
+    return replace(found, claims=(*first, *rest), number=predicate["number"], previous=predicate["previous"])
+
+
+def _claim(name: str, said: str, found: Iterator[Difference]) -> Claim:
+    """Return the claim *name*: it holds, and says so, where nothing is *found* to differ."""
+    try:
+        first = next(found, None)
+    except BROKEN as error:
+        told = " ".join(str(error).split())
+        return Claim(
+            name, holds=False, said=f"can't be checked: {told}", path=".", expected="a sealed value", found=told
+        )
+    if first is None:
+        return Claim(name, holds=True, said=said)
+    return _no(name, first)
+
+
+def _no(name: str, first: Difference, said: str = "") -> Claim:
+    return Claim(
+        name, holds=False, said=said or str(first), path=first.path, expected=first.expected, found=first.found
+    )
+
+
+# --- Who signed what ------------------------------------------------------------------------------------------------
+
+
+def _signed(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | None]:
+    """Return whether a known key signed, and which."""
+    for number, item in enumerate(envelope.signatures):
+        key = keys.get(item.keyid)
+        if key is None:
+            continue
+        if dsse.signed_by(envelope, key.public):
+            retired = "" if key.status == "active" else ", a key that was retired since"
+            return Claim("signature", holds=True, said=f"by {key.name} ({item.keyid[:_SHORT]}){retired}"), key
+        by = next((name for name, other in keys.items() if dsse.signed_by(envelope, other.public)), None)
+        if by is not None:
+            return _unsigned(f".signatures[{number}].keyid", by, item.keyid, f"made by {keys[by].name}"), None
+        said = f"{key.name} ({item.keyid[:_SHORT]}) did not sign this: payload, type or signature were changed"
+        return _unsigned(f".signatures[{number}].sig", f"a signature of {key.name}", "another", said), None
+    found = envelope.signatures[0].keyid
+    known = ", ".join(f"{key.name} ({keyid[:_SHORT]})" for keyid, key in keys.items()) or "none"
+    said = f"the key {found[:_SHORT]} is not known here: give its public half with --public-key FILE; known: {known}"
+    return _unsigned(".signatures[0].keyid", known, found, said), None
+
+
+def _unsigned(path: str, expected: str, found: str, said: str) -> Claim:
+    return _no("signature", Difference(path, expected, found), said)
+
+
+Opened = tuple[tuple[Subject, ...], dict[str, Any]]
+
+
+def _statement(envelope: Envelope) -> tuple[Claim, Opened | None]:
+    """Return whether the payload is a statement as it has to be written, and what it says if it is."""
+    found: list[Opened] = []
+
+    def opened() -> Iterator[Difference]:
+        yield from differ(dsse.IN_TOTO, envelope.payload_type, ".payloadType")
+        body = json.loads(envelope.payload)
+        yield from differ(evidence.STATEMENT, body["_type"], "._type")
+        yield from differ(evidence.PREDICATE, body["predicateType"], ".predicateType")
+        try:
+            found.append(evidence.opened(envelope.payload))
+        except InputError as error:
+            yield from sealed.no_decimals(body["predicate"], ".predicate")
+            yield Difference(".payload", "a statement in canonical JSON", str(error))
+
+    claim = _claim("statement", "canonical JSON, an in-toto statement of a bakeoff", opened())
+    return claim, found[0] if claim.holds else None
+
+
+def _in_time(predicate: Mapping[str, Any], key: Key | None) -> Claim:
+    """Return whether the key was in use when the seal was made."""
+
+    def late() -> Iterator[Difference]:
+        sealed_at = datetime.fromisoformat(predicate["sealed_at"])
+        if key is not None and key.retired_at is not None and sealed_at > key.retired_at:
+            before = f"before {key.retired_at.isoformat()}, when {key.name} was retired"
+            yield Difference(".predicate.sealed_at", before, sealed_at.isoformat())
+
+    return _claim("key in use", "when the seal was made", late())
+
+
+# --- What was sealed ------------------------------------------------------------------------------------------------
+
+Check = Callable[[Sealed], Iterator[Difference]]
+FROM_PREDICATE: tuple[tuple[str, str, Check], ...] = (
+    ("locks", "their hashes follow from their configurations", provenance.locks),
+    ("plan", "its digest is its name, and it is about these locks", provenance.plan),
+    ("inputs", "ingests and evaluations are of the plan's corpus and questions", provenance.inputs),
+    ("records", "every record has its digest", provenance.records),
+    ("rests on", "plan, runs, tables and records are those that were judged", provenance.rests_on),
+)
+FROM_ROWS: tuple[tuple[str, str, Check], ...] = (
+    ("rows", "counts and Merkle roots are those of the rows", provenance.rows),
+    ("aggregates", "every mean follows from the rows", provenance.aggregates),
+    ("live outcomes", "every figure by step and arm follows from the rows", history.live),
+)
+AFTER: tuple[tuple[str, str, Check], ...] = (
+    ("verdict", "follows from the findings and the rollout", history.verdict),
+    ("rollout", "its history replays to its state", history.rollout),
+    ("clock", "one clock, and times in their order", history.clock),
+    ("forced", "exactly what the history says", history.forced),
+)
+
+
+def _content(
+    subjects: tuple[Subject, ...],
+    predicate: dict[str, Any],
+    rows: Mapping[str, Any] | None,
+    files: Mapping[str, Sequence[str]],
+    *,
+    recompute: bool,
+) -> Iterator[Claim]:
+    """Yield the claims about what was sealed."""
+    seal, read = _with_rows(subjects, predicate, rows)
+    for name, said, of in FROM_PREDICATE:
+        yield _claim(name, said, of(seal))
+    if read is not None:
+        yield read
+    else:
+        for name, said, of in FROM_ROWS:
+            missing = "not checked: the rows file is not beside the seal"
+            yield _claim(name, said, of(seal)) if rows is not None else Claim(name, holds=None, said=missing)
+    for name, said, of in AFTER:
+        more = REHEARSED if name == "clock" and predicate["clock"] == "simulated" else ""
+        yield _claim(name, said + more, of(seal))
+    yield _claim("subjects", "exactly what the statement is about", provenance.subjects(seal))
+    yield _subjects(subjects, files)
+    if recompute and read is None and rows is not None:
+        from bakeoff import recompute as again  # with numpy and scipy, which nothing else here needs
+
+        for name, said, of in again.CHECKS:
+            yield _claim(name, said, of(seal))
+
+
+def _with_rows(
+    subjects: tuple[Subject, ...], predicate: dict[str, Any], rows: Mapping[str, Any] | None
+) -> tuple[Sealed, Claim | None]:
+    """Return the seal with its rows as numbers, or without them and the claim that they can't be read."""
+    if rows is None:
+        return Sealed(predicate, subjects), None
+
+    numbers: dict[str, Any] = {}
+
+    def read() -> Iterator[Difference]:
+        yield from sealed.unlike(dict.fromkeys(sealed.ROWS), rows, "rows:")
+        try:
+            numbers.update(evidence.from_decimals(dict(rows)))
+        except InputError:  # says what, but not where
+            yield from sealed.no_decimals(dict(rows), "rows:")
+            raise
+
+    unread = _claim("rows", "", read())
+    if not unread.holds:
+        return Sealed(predicate, subjects), unread
+    return Sealed(predicate, subjects, numbers, dict(rows)), None
+
+
+def _subjects(subjects: Sequence[Subject], files: Mapping[str, Sequence[str]]) -> Claim:
+    """Return whether the artifacts that lie there are those that were sealed."""
+    absent = [item.name for item in subjects if item.name not in files]
+    for number, item in enumerate(subjects):
+        if item.name in files and item.sha256 not in files[item.name]:
+            found = ", ".join(files[item.name])
+            said = f"{item.name} is not the file that was sealed"
+            return _no("artifacts", Difference(f".subject[{number}].digest.sha256", item.sha256, found), said)
+    there = len(subjects) - len(absent)
+    if not there:
+        return Claim("artifacts", holds=None, said="not checked: none of them lies there (--artifacts DIR)")
+    rest = f"; not there, so not checked: {', '.join(absent)}" if absent else ""
+    return Claim("artifacts", holds=True, said=f"{there} of {len(subjects)} are the files that were sealed{rest}")
+
+
+# --- One row of many ------------------------------------------------------------------------------------------------
+
+
+def prove(proof: Mapping[str, Any], envelope: Envelope, *, keys: Mapping[str, Key]) -> Report:
+    """Check the seal of *envelope* and that the row in *proof* (`sealed.PROOF`) is one of those that it sealed."""
+    report = check(envelope, None, keys=keys)
+    if report.number is None:
+        return report
+    _, predicate = evidence.opened(envelope.payload)
+    row = _claim("row", "one of the rows whose root was sealed", provenance.row(proof, predicate))
+    left = [claim for claim in report.claims if claim.name not in {name for name, *_ in FROM_ROWS}]
+    return replace(report, claims=(*left, row))
+
+
+# --- The chain ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A seal in its folder: the file's name, the digest of its bytes, what became of its claims."""
+
+    name: str
+    sha256: str
+    report: Report
+
+
+def chain(links: Sequence[Link], head: Envelope | None, *, keys: Mapping[str, Key]) -> tuple[Claim, ...]:
+    """Check that the seals *links*, in the order of their names, are one whole chain that ends where *head* says."""
+    numbered = _claim("numbers", f"1 to {len(links)}, none missing", _numbers(links))
+    tied = _claim("previous", "each seal names the one before it", _previous(links))
+    if head is None:
+        said = "there is no HEAD.json: a tail that was cut off could not be seen"
+        return numbered, tied, _no("head", Difference("HEAD.json", "a signed head", "nothing"), said)
+    signed, _ = _signed(head, keys)
+    if not signed.holds:
+        return numbered, tied, replace(signed, name="head", path=f"HEAD.json:{signed.path}")
+    return numbered, tied, _claim("head", f"{len(links)} seals, the newest is the last", _head(links, head))
+
+
+def _numbers(links: Sequence[Link]) -> Iterator[Difference]:
+    for number, link in enumerate(links, start=1):
+        yield from differ(number, link.report.number, f"{link.name}:.predicate.number")
+        expected = f"{number:06d}-{str(link.report.payload_sha256)[:_SHORT]}.seal.json"
+        if link.name != expected:
+            yield Difference(link.name, expected, link.name)
+
+
+def _previous(links: Sequence[Link]) -> Iterator[Difference]:
+    before: str | None = None
+    for link in links:
+        yield from differ(before, link.report.previous, f"{link.name}:.predicate.previous")
+        before = link.report.payload_sha256
+
+
+def _head(links: Sequence[Link], head: Envelope) -> Iterator[Difference]:
+    subjects, found = evidence.opened(head.payload, kind=evidence.HEAD)
+    yield from sealed.unlike(sealed.HEAD, found, "HEAD.json:.predicate")
+    yield from differ(len(links), found["count"], "HEAD.json:.predicate.count")
+    newest = links[-1] if links else Link("", "", Report(()))
+    yield from differ(newest.report.payload_sha256, found["sha256"], "HEAD.json:.predicate.sha256")
+    yield from differ(newest.report.previous, found["previous"], "HEAD.json:.predicate.previous")
+    wanted = [{"name": newest.name, "sha256": newest.sha256}]
+    named = [{"name": item.name, "sha256": item.sha256} for item in subjects]
+    yield from differ(wanted, named, "HEAD.json:.subject")

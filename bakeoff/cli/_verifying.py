@@ -1,0 +1,91 @@
+"""How verified seals are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bakeoff import report
+from bakeoff.claims import Claim, Link, Report
+
+_HOLDS = {True: "yes", False: "NO", None: "not checked"}
+_SHOWN = 100
+"""Characters of a claim's words in a table; the first that fails is said whole below it."""
+
+
+def data(
+    path: Path | None, seal: Report | None, folder: Path | None, chain: tuple[Sequence[Link], Sequence[Claim]] | None
+) -> dict[str, Any]:
+    """Return what was verified as `--json` prints it."""
+    made: dict[str, Any] = {}
+    if path is not None and seal is not None:
+        made |= {"file": str(path), **_seal(seal)}
+    if folder is not None and chain is not None:
+        links, claims = chain
+        seals = [{"file": str(folder / link.name), **_seal(link.report)} for link in links]
+        made["chain"] = {"folder": str(folder), "claims": [asdict(claim) for claim in claims], "seals": seals}
+    failed = _failed(made)
+    return {"verified": failed is None, "failed": failed, **made}
+
+
+def _seal(seal: Report) -> dict[str, Any]:
+    names = ("number", "previous", "payload_sha256", "keyid")
+    return {**{name: getattr(seal, name) for name in names}, "claims": [asdict(claim) for claim in seal.claims]}
+
+
+def _failed(made: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the first claim that does not hold, with its file: of the seal, then of the seals of the chain."""
+    chain = made.get("chain", {"seals": [], "claims": [], "folder": ""})
+    groups = [made] if "file" in made else []
+    groups += [*chain["seals"], {"file": chain["folder"], "claims": chain["claims"]}]
+    for group in groups:
+        for claim in group["claims"]:
+            if claim["holds"] is False:
+                return {"file": group["file"], **claim}
+    return None
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """Return what was verified as tables, and the first thing that does not hold."""
+    parts = []
+    if "file" in found:
+        parts.append(_table(_title(found), found["claims"]))
+    if "chain" in found:
+        chain = found["chain"]
+        rows = [(item["number"] or "?", Path(item["file"]).name, _said(item["claims"])) for item in chain["seals"]]
+        parts.append(report.table(f"Chain in {chain['folder']}", ("number>", "seal", "claims"), rows).terminal())
+        parts.append(_table("The chain", chain["claims"]))
+    return "\n".join([*parts, _verdict(found)])
+
+
+def _title(found: Mapping[str, Any]) -> str:
+    number = "Seal" if found["number"] is None else f"Seal {found['number']}"
+    return f"{number}, {found['file']}"
+
+
+def _table(title: str, claims: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(item["name"], _HOLDS[item["holds"]], _short(report.line(item["said"]))) for item in claims]
+    return report.table(title, ("claim", "holds", "why"), rows).terminal()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _said(claims: Sequence[Mapping[str, Any]]) -> str:
+    failed = next((item for item in claims if item["holds"] is False), None)
+    return "hold" if failed is None else f"NO: {failed['name']}"
+
+
+def _verdict(found: Mapping[str, Any]) -> str:
+    failed = found["failed"]
+    if failed is None:
+        every = [*found.get("claims", ()), *found.get("chain", {}).get("claims", ())]
+        unchecked = [item["name"] for item in every if item["holds"] is None]
+        rest = f"; not checked: {', '.join(unchecked)}" if unchecked else ""
+        return f"verified{rest}"
+    lines = [f"not verified: {failed['name']} in {failed['file']}: {report.line(failed['said'])}"]
+    lines += [f"  {name}: {report.line(failed[name])}" for name in ("path", "expected", "found") if failed[name]]
+    return "\n".join(lines)

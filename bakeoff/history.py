@@ -1,0 +1,132 @@
+"""Claims about what happened: the verdict, the rollout's history, its clock, its live outcomes, what was forced.
+
+Callers may rely on: each function yields what differs, the truest name of it first; values of a wrong kind raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from bakeoff import canary, sealed
+from bakeoff.difference import Difference
+from bakeoff.rollout import State, event_of
+from bakeoff.sealed import ARMS, Sealed, differ
+from bakeoff.strategy import Strategy
+from bakeoff.verdicts import Severity, Verdict, overall, worst
+
+SKEW = timedelta(minutes=5)
+"""By how much the clocks of two machines may differ."""
+
+
+def _phase(seal: Sealed) -> str | None:
+    rollout = seal.predicate["rollout"]
+    return None if rollout is None else str(rollout["state"]["phase"])
+
+
+def _judgement(seal: Sealed) -> dict[str, Any]:
+    return dict(seal.record("judgement")["body"])
+
+
+def verdict(seal: Sealed) -> Iterator[Difference]:
+    """Yield where a verdict is not what its findings, or the judgement and the rollout, come to."""
+    path, body = ".predicate.records.judgement", _judgement(seal)
+    found = overall((Severity(item["severity"]), Verdict(item["verdict"])) for item in body["findings"])
+    yield from differ(found.value, body["verdict"], f"{path}.body.verdict")
+    yield from differ(found.value, seal.record("judgement")["verdict"], f"{path}.verdict")
+    for number, item in enumerate(body["findings"]):
+        kind = item["gate"]
+        if kind in ("probes", "parity") and item["verdict"] == Verdict.PASS:
+            yield from differ(seal.record(kind)["verdict"], "pass", f"{path}.body.findings[{number}].verdict")
+    for number, again in enumerate(seal.predicate["records"]["rechecks"]):
+        told = [Verdict(item["verdict"]) for item in again["body"]["findings"]]
+        if told:
+            at = f".predicate.records.rechecks[{number}].verdict"
+            yield from differ(worst(told).value, again["verdict"], at)
+    judged, phase = found.value, _phase(seal)
+    yield from differ(sealed.outcome(judged, phase), seal.predicate["outcome"], ".predicate.outcome")
+    yield from differ(judged, seal.predicate["verdict"], ".predicate.verdict")
+
+
+def rollout(seal: Sealed) -> Iterator[Difference]:
+    """Yield where the history does not replay to the sealed state."""
+    given, path = seal.predicate["rollout"], ".predicate.rollout"
+    if given is None:
+        return
+    fixed = seal.predicate["plan"]
+    yield from differ(fixed["sha256"], given["plan_sha256"], f"{path}.plan_sha256")
+    yield from differ(f"{given['rollout_id']}.{fixed['sha256'][:12]}", given["salt"], f"{path}.salt")
+    yield from differ(len(given["events"]), given["version"], f"{path}.version")
+    state: State | None = None
+    strategy = Strategy.model_validate(fixed["body"]["rollout"])
+    for number, item in enumerate(given["events"]):
+        at = f"{path}.events[{number}]"
+        yield from differ(number + 1, item["version"], f"{at}.version")
+        event = event_of(item["body"]["event"])
+        yield from differ(event.kind, item["event"], f"{at}.event")
+        outcome = canary.step(strategy, state, event, datetime.fromisoformat(item["at"]))
+        if not outcome.accepted:
+            yield Difference(at, "an event that was possible", outcome.said)
+        state = outcome.state
+        yield from differ(state.body(), item["body"]["state"], f"{at}.body.state")
+        told = {"reason": outcome.reason.value, "said": outcome.said}
+        yield from differ(told, {name: item["body"][name] for name in told}, f"{at}.body")
+    yield from differ(None if state is None else state.body(), given["state"], f"{path}.state")
+
+
+def clock(seal: Sealed) -> Iterator[Difference]:
+    """Yield where clocks differ, or something came before what it rests on."""
+    given, records = seal.predicate["rollout"], seal.predicate["records"]
+    judged = seal.record("judgement")["at"]
+    simulated = seal.predicate["clock"] == "simulated"
+    if seal.predicate["clock"] not in ("wall", "simulated"):
+        yield Difference(".predicate.clock", "wall or simulated", str(seal.predicate["clock"]))
+    order = [
+        *((f".predicate.evaluations.{arm}.finished_at", _finished(seal, arm), judged) for arm in ARMS),
+        (".predicate.sealed_at", judged, seal.predicate["sealed_at"]),
+    ]
+    if given is not None:
+        yield from differ(given["clock"], seal.predicate["clock"], ".predicate.clock")
+        for number, again in enumerate(records["rechecks"]):
+            path = f".predicate.records.rechecks[{number}].body.simulated"
+            yield from differ(simulated, again["body"]["simulated"], path)
+        order += [(".predicate.rollout.events[0].at", judged, given["events"][0]["at"])]
+        if not simulated:
+            order += [(".predicate.sealed_at", given["events"][-1]["at"], seal.predicate["sealed_at"])]
+    for path, before, after in order:
+        yield from _late(path, before, after)
+
+
+def _finished(seal: Sealed, arm: str) -> str:
+    return str(seal.predicate["evaluations"][arm]["finished_at"])
+
+
+def _late(path: str, before: str, after: str) -> Iterator[Difference]:
+    """Yield that *after* was before *before*; *path* is where one of them stands."""
+    if datetime.fromisoformat(after) < datetime.fromisoformat(before) - SKEW:
+        yield Difference(path, f"{before} before {after}", "the other way round")
+
+
+def live(seal: Sealed) -> Iterator[Difference]:
+    """Yield where the figures of the live outcomes are not those of their rows."""
+    given = seal.predicate["rollout"]
+    if given is None:
+        return
+    path, told = ".predicate.rollout.outcomes.by_step", given["outcomes"]["by_step"]
+    outcomes = seal.live()
+    summed = sealed.by_step(outcomes, seal.events)
+    bare = [{name: value for name, value in item.items() if name != "units"} for item in told]
+    yield from differ(summed, bare, path, close=True)
+    for number, item in enumerate(told):
+        mine = [one for one in outcomes if (one.step, one.arm) == (item["step"], item["arm"])]
+        named = [one.bucket for one in mine if one.bucket is not None]
+        if not len(set(named)) <= item["units"] <= len(named):
+            between = f"{len(set(named))} to {len(named)}"
+            yield Difference(f"{path}[{number}].units", between, str(item["units"]))
+
+
+def forced(seal: Sealed) -> Iterator[Difference]:
+    """Yield where the list of what was forced is not what the history says."""
+    found = sealed.forced(seal.record("judgement"), seal.events)
+    yield from differ(found, seal.predicate["forced"], ".predicate.forced")

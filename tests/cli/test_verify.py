@@ -1,0 +1,225 @@
+"""`verify` as a person has it: without database and network, one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from bakeoff import canonical
+from bakeoff.adapters import keys
+from tests import sealed_files as written
+from tests import support
+from tests.cli.conftest import Project, make
+from tests.sealed import private
+from tests.support import NOW
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project without any database, with a folder of three seals and the key that signed them."""
+    found = make(tmp_path, None)
+    written.folder_of(tmp_path, 3)
+    written.public_key(tmp_path)
+    return found
+
+
+def seal(project: Project, number: int = 1) -> str:
+    """The file of a seal."""
+    return written.path_of(project.folder, number).name
+
+
+def known(project: Project, **options: Any) -> None:
+    """Have the project's own ring list the key."""
+    ring = keys.Ring(project.folder / "home")
+    ring.remember("mine", private().public_key(), now=NOW)
+    (entry,) = ring.entries()
+    listed = ring.folder / "keys.json"
+    listed.write_text(json.dumps({"keys": [entry.body() | options]}))
+
+
+KEY = ("--public-key", "key-1.pub.pem")
+
+
+def test_a_healthy_seal(project: Project) -> None:
+    """Every claim holds, computed again, too; exit code 0."""
+    found = project.json("verify", seal(project), *KEY, "--recompute")
+    assert (True, None, 1) == (found["verified"], found["failed"], found["number"])
+    held = {item["name"]: item["holds"] for item in found["claims"]}
+    assert {True} == set(held.values())
+    assert {"signature", "rows", "findings again", "routing again"} <= held.keys()
+
+
+def test_in_words(project: Project, snapshot: SnapshotAssertion) -> None:
+    """A table of the claims, and the verdict below it."""
+    done = project.run("verify", seal(project), *KEY)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert snapshot == "\n".join(line.rstrip() for line in done.stdout.splitlines())
+
+
+def test_no_driver_is_loaded(project: Project) -> None:
+    """Neither the database's driver nor scipy: the key comes from the project's own ring."""
+    known(project)
+    line = [sys.executable, "-X", "importtime", "-m", "bakeoff.cli.main", "verify", seal(project)]
+    env = {name: value for name, value in project.env.items() if name != "BAKEOFF_DATABASE_URL"}
+    done = subprocess.run(line, env=env, cwd=project.folder, capture_output=True, text=True, check=True)
+    modules = {row.rsplit("|", 1)[-1].strip() for row in done.stderr.splitlines() if row.startswith("import time:")}
+    assert "bakeoff.claims" in modules
+    assert set() == {"psycopg", "psycopg_pool", "scipy", "pandas", "httpx", "numpy"} & modules
+
+
+def test_a_changed_seal(project: Project, snapshot: SnapshotAssertion) -> None:
+    """Exit code 1; the first thing that differs with its place, what was expected, what was found."""
+    path = project.folder / seal(project)
+    rows = path.with_name(path.name.replace(".seal.", ".rows."))
+    body = json.loads(rows.read_bytes())
+    body["baseline"][2]["f1"] = "0.25"
+    rows.write_bytes(canonical.encode(body) + b"\n")
+    done = project.run("verify", path.name, *KEY)
+    assert (1, "") == (done.returncode, done.stderr)
+    assert snapshot == "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    found = project.json("verify", path.name, *KEY, code=1)
+    place = ".predicate.evaluations.baseline.rows.root"
+    assert ("rows", place, False) == (found["failed"]["name"], found["failed"]["path"], found["verified"])
+
+
+def test_the_chain(project: Project) -> None:
+    """All seals of a folder, in order; one that is missing is found."""
+    found = project.json("verify", "--chain", ".", *KEY)
+    assert [1, 2, 3] == [item["number"] for item in found["chain"]["seals"]]
+    assert "verified" in project.run("verify", seal(project), "--chain", ".", *KEY).stdout
+    written.remove(project.folder, 3)
+    done = project.run("verify", "--chain", ".", *KEY)
+    assert 1 == done.returncode
+    assert "not verified: head in .: HEAD.json:.predicate.count: expected 2, found 3" in done.stdout
+
+
+def test_a_seal_of_the_chain_that_was_changed(project: Project) -> None:
+    """It is named before the chain is."""
+    path = project.folder / seal(project, 2)
+    path.write_bytes(path.read_bytes().replace(b'"sig":"', b'"sig":"AA', 1))
+    done = project.run("verify", "--chain", ".", *KEY)
+    assert 1 == done.returncode
+    assert f"not verified: envelope in {path.name}: " in done.stdout
+    assert "NO: envelope" in done.stdout
+
+
+def test_unknown_key(project: Project) -> None:
+    """What to do is said; so it is where the project knows no key at all."""
+    written.public_key(project.folder, 2)
+    for more in (("--public-key", "key-2.pub.pem"), ()):
+        found = project.json("verify", seal(project), *more, code=1)
+        assert ".signatures[0].keyid" == found["failed"]["path"]
+        assert "give its public half with --public-key FILE" in found["failed"]["said"]
+
+
+def test_retired_key(project: Project) -> None:
+    """A seal from before a key was retired holds, and says so; one from after does not."""
+    known(project, retired_at="2027-01-01T00:00:00+00:00")
+    found = project.json("verify", seal(project))
+    assert "a key that was retired since" in found["claims"][1]["said"]
+    known(project, retired_at="2026-01-01T00:00:00+00:00")
+    found = project.json("verify", seal(project), code=1)
+    assert "key in use" == found["failed"]["name"]
+
+
+def test_several_keys_in_a_file(project: Project) -> None:
+    """A PEM file may hold more than one public key."""
+    both = b"".join(keys.pem_of(private(number).public_key()) for number in (5, 1))
+    (project.folder / "all.pem").write_bytes(both)
+    assert project.json("verify", seal(project), "--public-key", "all.pem")["verified"]
+
+
+def test_artifacts(project: Project) -> None:
+    """An artifact that is not the one that was sealed is named; those that are not there are said to be unchecked."""
+    sample = written.seals(1)[0]
+    plan = sample.predicate["plan"]
+    path = project.folder / "artifacts" / "plans" / f"{plan['sha256'][:12]}.json"
+    path.parent.mkdir(parents=True)
+    body = {"plan_sha256": plan["sha256"], "created_at": plan["created_at"], **plan["body"]}
+    path.write_text(json.dumps(body, indent=2))
+    options = (*KEY, "--artifacts", "artifacts")
+    said = project.json("verify", seal(project), *options)["claims"][-1]
+    assert ("artifacts", True) == (said["name"], said["holds"])
+    assert "2 of 11 are the files that were sealed; not there, so not checked: evaluations/" in said["said"]
+    for text in (json.dumps(body | {"seed": 8}), "[]", "{"):
+        path.write_text(text)
+        failed = project.json("verify", seal(project), *options, code=1)["failed"]
+        assert ("artifacts", True) == (failed["name"], failed["said"].startswith("plans/"))
+
+
+def test_a_proof_of_one_row(project: Project) -> None:
+    """It holds without the other rows; with another row it does not."""
+    path = project.write("proof.json", json.dumps(written.proof(written.seals(1)[0], 4), indent=2))
+    found = project.json("verify", path.name, *KEY)
+    assert ("row", True) == (found["claims"][-1]["name"], found["claims"][-1]["holds"])
+    other = written.proof(written.seals(1)[0], 5)["row"]
+    path.write_text(json.dumps(written.proof(written.seals(1)[0], 4) | {"row": other}))
+    failed = project.json("verify", path.name, *KEY, code=1)["failed"]
+    assert ("row", ".row") == (failed["name"], failed["path"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "nothing to verify"),
+        (("nowhere.seal.json",), "no such seal: nowhere.seal.json"),
+        (("folder",), "folder is a folder, not a seal"),
+        (("--chain", "folder"), "folder holds no seals"),
+        (("--chain", "nowhere"), "no such folder: nowhere"),
+        (("SEAL", "--public-key", "nowhere.pem"), "no such public key: nowhere.pem"),
+        (("SEAL", "--public-key", "a.yaml"), "a.yaml holds no public key in PEM"),
+        (("SEAL", *KEY, "--recompute"), ": nothing can be computed again"),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_verified_at_all(project: Project, arguments: tuple[str, ...], said: str) -> None:
+    """One line, and what to do; exit code 2."""
+    (project.folder / "folder").mkdir()
+    for path in project.folder.glob("*.rows.json"):
+        path.unlink()
+    line = [seal(project) if item == "SEAL" else item for item in arguments]
+    found = project.error("verify", *line, code=2, plain=True)
+    assert said in found["message"]
+
+
+def test_a_file_that_is_no_seal(project: Project) -> None:
+    """It does not verify: exit code 1, with what is wrong."""
+    for text in ("", "{}", "[1]", "not JSON", "[" * 10_000):
+        project.write("x.json", text)
+        failed = project.json("verify", "x.json", *KEY, code=1)["failed"]
+        assert ("envelope", ".") == (failed["name"], failed["path"])
+
+
+def test_without_the_rows(project: Project) -> None:
+    """What rests on them is said to be unchecked; all the rest holds."""
+    for path in project.folder.glob("*.rows.json"):
+        path.unlink()
+    done = project.run("verify", seal(project), *KEY)
+    assert 0 == done.returncode
+    assert "verified; not checked: rows, aggregates, live outcomes, artifacts" in done.stdout
+
+
+def test_rows_that_are_none(project: Project) -> None:
+    """A rows file that is broken, or holds something else."""
+    path = project.folder / seal(project)
+    for data in (b"{", b"[]", b"\xff"):
+        path.with_name(path.name.replace(".seal.", ".rows.")).write_bytes(data)
+        failed = project.json("verify", path.name, *KEY, code=1)["failed"]
+        assert ("rows", "rows:.") == (failed["name"], failed["path"])
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@192.0.2.1:1/none"])
+def test_the_database_is_not_asked(project: Project, url: str) -> None:
+    """One that can't be reached is no hindrance."""
+    known(project)
+    done = support.bakeoff(
+        "verify", seal(project), env=project.env | {"BAKEOFF_DATABASE_URL": url}, cwd=project.folder, timeout=20
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["keys"] == [path.name for path in (project.folder / "home").iterdir()]
