@@ -31,7 +31,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -c constraints.txt -e '.[$(EXTRAS),torch]' --group dev
 	@touch $@
 
-demo: setup ## Everything from two configurations to the candidate in production, on a simulated clock
+demo: setup ## Everything from two configurations to a sealed rehearsal of the 48 hours, on a simulated clock
 	PATH="$(abspath $(BIN)):$$PATH" bash configs/demo/run.sh
 
 test: check ## Everything that CI runs

@@ -262,9 +262,7 @@ def _begun(strategy: Strategy, state: State, number: int, began: datetime, reaso
         made = replace(state, phase=Phase.COMPLETED, ended_at=now, **fresh)  # type: ignore[arg-type]  # by field
         effects = (Effect.ACTIVATE_CANDIDATE, Effect.ARCHIVE_BASELINE, Effect.TELL)
         why = reason if reason is Reason.FORCED else Reason.COMPLETED
-        return Outcome(
-            made, accepted=True, reason=why, said="completed: the candidate is in production", effects=effects
-        )
+        return Outcome(made, accepted=True, reason=why, said="completed: the last step is over", effects=effects)
     weight = _weight(strategy.steps[number - 1])
     made = replace(state, step=number, weight_bp=weight, step_began_at=began, **fresh)  # type: ignore[arg-type]  # by field
     said = f"step {number} of {len(strategy.steps)}: {weight / _BP:g} % to the candidate"

@@ -258,9 +258,9 @@ def _with_rows(
         yield from sealed.unlike(dict.fromkeys(sealed.ROWS), rows, "rows:")
         try:
             numbers.update(evidence.from_decimals(dict(rows)))
-        except InputError:  # says what, but not where
-            yield from sealed.no_decimals(dict(rows), "rows:")
-            raise
+        except InputError as error:  # says what, but not where
+            anyhow = Difference("rows:.", "figures as decimal strings", str(error))
+            yield from (*sealed.no_decimals(dict(rows), "rows:"), anyhow)
 
     unread = _claim("rows", "", read())
     if not unread.holds:

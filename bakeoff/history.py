@@ -70,8 +70,7 @@ def rollout(seal: Sealed) -> Iterator[Difference]:
             yield Difference(at, "an event that was possible", outcome.said)
         state = outcome.state
         yield from differ(state.body(), item["body"]["state"], f"{at}.body.state")
-        told = {"reason": outcome.reason.value, "said": outcome.said}
-        yield from differ(told, {name: item["body"][name] for name in told}, f"{at}.body")
+        yield from differ(outcome.reason.value, item["body"]["reason"], f"{at}.body.reason")  # words change over years
     yield from differ(None if state is None else state.body(), given["state"], f"{path}.state")
 
 

@@ -139,7 +139,7 @@ def test_by_itself_to_the_end(database_url: str) -> None:
     made = Watching(site.connect, site.rollout_id)
     assert "completed" == made.ended().rollout.phase
     assert ["start", "advance", "advance"] == [event for event in site.events() if event != "look"]
-    assert ["advance: step 2 of 2: 100 % to the candidate", "advance: completed: the candidate is in production"] == [
+    assert ["advance: step 2 of 2: 100 % to the candidate", "advance: completed: the last step is over"] == [
         line.partition(" ")[2].partition(" ")[2] for line in made.told if "advance" in line
     ]
     assert made.turns >= 2

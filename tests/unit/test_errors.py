@@ -19,6 +19,7 @@ TABLE = {
     "StateError": ("state", 4, "BakeoffError"),
     "ConflictError": ("conflict", 4, "StateError"),
     "IntegrityError": ("integrity", 4, "StateError"),
+    "StoppedError": ("interrupted", 130, "BakeoffError"),
     "OutsideError": ("outside", 5, "BakeoffError"),
     "DatabaseError": ("database", 5, "OutsideError"),
     "ModelError": ("model", 5, "OutsideError"),

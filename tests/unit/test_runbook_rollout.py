@@ -152,7 +152,7 @@ def test_a_completed_rollout_is_ticked_to_the_end() -> None:
     assert "- [x] It began at 2026-01-02 04:00 UTC by ann: step 1 of 3: 10 % to the candidate" == done[0]
     assert "- [x] 2 looks, the last at 2026-01-02 20:00 UTC: all green" == done[1]
     assert "- [x] It was approved, 2026-01-02 20:00 UTC (step 2 (50 %) approved by bob): " in done[3]
-    assert "- [x] It ended at 2026-01-04 04:00 UTC: completed: the candidate is in production" == done[-1]
+    assert "- [x] It ended at 2026-01-04 04:00 UTC: completed: the last step is over" == done[-1]
     assert 2 == len(ticked(found["After"]))
     assert ["- [x] Started, 2026-01-02 04:00 UTC (r20260102-1 by ann): "] == [
         line.split("`")[0] for line in ticked(found["Start"])
@@ -201,7 +201,7 @@ def test_a_rolled_back_one_says_what_was_not_reached(event: Event, said: str) ->
 def test_a_completed_one_that_was_rolled_back_keeps_its_steps() -> None:
     """The last step ended when it completed, not when somebody went back a day later."""
     found = page(course(*TO_THE_END, (72, Rollback("eve", "prices are wrong"))))
-    assert "- [x] It ended at 2026-01-04 04:00 UTC: completed: the candidate is in production" in found["During"]
+    assert "- [x] It ended at 2026-01-04 04:00 UTC: completed: the last step is over" in found["During"]
     (line,) = ticked(found["After"])
     assert line.startswith("- [x] Rolled back at 2026-01-05 04:00 UTC by eve")
 
