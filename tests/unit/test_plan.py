@@ -235,8 +235,11 @@ def test_a_step_that_waits_for_outcomes_still_sees_them() -> None:
 
 @example(traffic=5.0, percent=50.0, hours=1.0, every=1.0)
 @given(
-    st.floats(0.001, 500.0), st.integers(10, 9900).map(lambda bp: bp / 100), st.floats(0.1, 30.0), st.sampled_from([0.25, 1.0, 7.0, 24.0])
-)  # fmt: skip
+    st.floats(0.001, 500.0),
+    st.integers(10, 9900).map(lambda hundredths: hundredths / 100),
+    st.floats(0.1, 30.0),
+    st.sampled_from([0.25, 1.0, 7.0, 24.0]),
+)
 def test_outcomes_add_up_to_the_traffic(traffic: float, percent: float, hours: float, every: float) -> None:
     """Of every step: whole numbers, none negative, together what arrives in its hours."""
     given = rollout(
