@@ -47,8 +47,6 @@ CROSSING = 0.01
 """The share of the units in both arms that is no sign of anything: testers, switches, answers under way at a move."""
 _SURELY_SOME = 10.0
 """Outcomes expected in a window whose silence says something: none at all then has a chance of 1 in 20,000."""
-
-
 _NOTHING = Values()
 
 
