@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from bakeoff import rules, strategy
+from bakeoff import canary, rules, strategy
 from bakeoff.adapters import locks, plans, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock
 from bakeoff.plan import Arm, Asked, Plan
-from bakeoff.rollout import Start
+from bakeoff.rollout import Action, Advance, Event, Look, Rollback, Start
 from bakeoff.strategy import Strategy
+from bakeoff.verdicts import Verdict
 from tests import support
 
+GREEN = Look(Action.GO, Verdict.PASS, 1000, "fine", rechecked=True)
+SLOW = Rollback("ada", "slow")
 BEGAN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 USUAL = strategy.parse(
     {
@@ -73,3 +76,26 @@ def planned(conn: Connection, locked: tuple[Lock, Lock], rollout: Strategy = USU
 def started(conn: Connection, stored: Stored, *, at: datetime = BEGAN) -> Rollout:
     """A rollout of *stored* that has just begun."""
     return rollouts.start(conn, stored, Start("ada", "test"), clock="wall", at=at)
+
+
+def send(conn: Connection, found: Rollout, event: Event, at: datetime | None = None) -> Rollout:
+    """Give *event* to the rules, now or *at* another instant, and store what follows."""
+    now = at or rollouts.server_time(conn)
+    outcome = canary.step(plans.find(conn, found.plan_sha256).plan.rollout, found.state, event, now)
+    assert outcome.accepted, outcome.said
+    return rollouts.move(conn, found, event, outcome, at=now)
+
+
+def finished(conn: Connection, stored: Stored) -> Rollout:
+    """A rollout that went all the way."""
+    found = started(conn, stored)
+    for hour in (16, 32, 48):
+        found = send(conn, send(conn, found, GREEN, after(hour)), Advance(), after(hour))
+    return found
+
+
+def in_production(conn: Connection) -> str:
+    """CONFIG_HASH of the lock in production."""
+    found = locks.active(conn)
+    assert found is not None
+    return found[0].config_hash

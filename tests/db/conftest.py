@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from bakeoff import config
 from bakeoff.adapters import chunks, lexical
+from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
-from tests import parity_site, tables
+from tests import moved, parity_site, support, tables
 from tests.parity_site import Site
 from tests.planned import Planned, copied, evaluated
 
@@ -127,3 +128,22 @@ def broken(server_url: str, site: Site, tmp_path: Path) -> Iterator[Site]:
     """A copy of the site, to be broken."""
     with parity_site.copy_of(server_url, site, tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def connected(database_url: str) -> Iterator[Connection]:
+    """An autocommit connection, as stages have."""
+    with support.connector(database_url)() as conn:
+        yield conn
+
+
+@pytest.fixture
+def locked(database_url: str) -> tuple[config.Lock, config.Lock]:
+    """Two locks, the first in production."""
+    return moved.sides(database_url)
+
+
+@pytest.fixture
+def stored(connected: Connection, locked: tuple[config.Lock, config.Lock]) -> Stored:
+    """A plan of them."""
+    return moved.planned(connected, locked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from bakeoff import canary, routing
-from bakeoff.adapters import locks, plans, policies, rollouts
+from bakeoff import routing
+from bakeoff.adapters import locks, policies, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.policies import Event
 from bakeoff.adapters.postgres import Connection
@@ -22,41 +22,12 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.adapters.watcher import Watcher
 from bakeoff.config import Lock
 from bakeoff.errors import ConfigError, InputError, NotFoundError
-from bakeoff.rollout import Abort, Action, Advance, Look, Promote, Rollback, Start
-from bakeoff.rollout import Event as Move
+from bakeoff.rollout import Abort, Advance, Promote, Rollback, Start
 from bakeoff.routing import Arm, Reason
-from bakeoff.verdicts import Verdict
 from tests import moved, support
-from tests.moved import BEGAN, after
+from tests.moved import BEGAN, GREEN, after, send
 
-GREEN = Look(Action.GO, Verdict.PASS, 1000, "fine", rechecked=True)
 PATIENCE_S = 20.0
-
-
-@pytest.fixture
-def connected(database_url: str) -> Iterator[Connection]:
-    """An autocommit connection, as commands have."""
-    with support.connector(database_url)() as conn:
-        yield conn
-
-
-@pytest.fixture
-def locked(database_url: str) -> tuple[Lock, Lock]:
-    """Two locks, the first in production."""
-    return moved.sides(database_url)
-
-
-@pytest.fixture
-def stored(connected: Connection, locked: tuple[Lock, Lock]) -> Stored:
-    """A plan of them."""
-    return moved.planned(connected, locked)
-
-
-def send(conn: Connection, found: Rollout, event: Move, at: datetime) -> Rollout:
-    """Give *event* to the rules and store what follows."""
-    outcome = canary.step(plans.find(conn, found.plan_sha256).plan.rollout, found.state, event, at)
-    assert outcome.accepted, outcome.said
-    return rollouts.move(conn, found, event, outcome, at=at)
 
 
 def forced_on(conn: Connection, found: Rollout, at: datetime) -> Rollout:

@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-
 import pytest
 from psycopg import errors as pg
 
-from bakeoff import canary
-from bakeoff.adapters import locks, plans, rollouts
+from bakeoff.adapters import locks, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
-from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock
 from bakeoff.errors import StateError
-from bakeoff.rollout import Action, Advance, Event, Look, Phase, Rollback, Start
-from bakeoff.verdicts import Verdict
+from bakeoff.rollout import Advance, Phase, Start
 from tests import moved, support
-from tests.moved import after
-
-GREEN = Look(Action.GO, Verdict.PASS, 1000, "fine", rechecked=True)
-SLOW = Rollback("ada", "slow")
-
-
-@pytest.fixture
-def connected(database_url: str) -> Iterator[Connection]:
-    """An autocommit connection, as stages have."""
-    with support.connector(database_url)() as conn:
-        yield conn
-
-
-@pytest.fixture
-def locked(database_url: str) -> tuple[Lock, Lock]:
-    """Two locks, the first in production."""
-    return moved.sides(database_url)
-
-
-@pytest.fixture
-def stored(connected: Connection, locked: tuple[Lock, Lock]) -> Stored:
-    """A plan of them."""
-    return moved.planned(connected, locked)
-
-
-def send(conn: Connection, found: Rollout, event: Event, at: datetime) -> Rollout:
-    """Give *event* to the rules and store what follows."""
-    outcome = canary.step(plans.find(conn, found.plan_sha256).plan.rollout, found.state, event, at)
-    assert outcome.accepted, outcome.said
-    return rollouts.move(conn, found, event, outcome, at=at)
-
-
-def finished(conn: Connection, stored: Stored) -> Rollout:
-    """A rollout that went all the way."""
-    found = moved.started(conn, stored)
-    for hour in (16, 32, 48):
-        found = send(conn, send(conn, found, GREEN, after(hour)), Advance(), after(hour))
-    return found
-
-
-def in_production(conn: Connection) -> str:
-    """CONFIG_HASH of the lock in production."""
-    found = locks.active(conn)
-    assert found is not None
-    return found[0].config_hash
+from tests.moved import GREEN, SLOW, after, finished, in_production, send
 
 
 def test_a_later_lock_stays_in_production(

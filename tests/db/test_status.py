@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from bakeoff import canary
-from bakeoff.adapters import locks, plans, records, rollouts
+from bakeoff.adapters import locks, records, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
-from bakeoff.config import Lock
-from bakeoff.rollout import Action, Advance, Event, Look, Pause, Rollback, Start
+from bakeoff.rollout import Action, Advance, Look, Pause, Rollback, Start
 from bakeoff.stages import doctor, status
 from bakeoff.verdicts import Verdict
-from tests import moved, support
-
-GREEN = Look(Action.GO, Verdict.PASS, 1000, "fine", rechecked=True)
-
-
-@pytest.fixture
-def connected(database_url: str) -> Iterator[Connection]:
-    """An autocommit connection, as stages have."""
-    with support.connector(database_url)() as conn:
-        yield conn
-
-
-@pytest.fixture
-def locked(database_url: str) -> tuple[Lock, Lock]:
-    """Two locks, the first in production."""
-    return moved.sides(database_url)
-
-
-@pytest.fixture
-def stored(connected: Connection, locked: tuple[Lock, Lock]) -> Stored:
-    """A plan of them."""
-    return moved.planned(connected, locked)
+from tests import support
+from tests.moved import GREEN, send
 
 
 def began(conn: Connection, stored: Stored, *, ago: float = 0.0, clock: rollouts.Clock = "wall") -> Rollout:
     """A rollout that began so many hours ago, by the server's clock."""
     at = rollouts.server_time(conn) - timedelta(hours=ago)
     return rollouts.start(conn, stored, Start("ann", "better"), clock=clock, at=at)
-
-
-def send(conn: Connection, found: Rollout, event: Event, at: datetime | None = None) -> Rollout:
-    """Give *event* to the rules and store what follows."""
-    now = at or rollouts.server_time(conn)
-    outcome = canary.step(plans.find(conn, found.plan_sha256).plan.rollout, found.state, event, now)
-    assert outcome.accepted, outcome.said
-    return rollouts.move(conn, found, event, outcome, at=now)
 
 
 def told(conn: Connection) -> None:
