@@ -192,6 +192,17 @@ def bakeoff(
     )
 
 
+@contextmanager
+def running(*arguments: str | Path, env: Mapping[str, str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """One command under way; whatever becomes of the test, it ends with it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(*arguments), env=dict(env), cwd=cwd, text=True, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def one_object(stdout: str) -> dict[str, Any]:
     """The one JSON object that *stdout* holds; fails where there is none, or more."""
     found = json.loads(stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -167,18 +166,11 @@ def test_tick_and_the_hands_of_people(begun: Typed) -> None:
 
 def test_a_watch_that_is_interrupted_leaves_all_as_it_is(begun: Typed) -> None:
     """Ctrl-C: exit code 130, nothing moved, and the same command goes on."""
-    process = subprocess.Popen(
-        support.command("canary", "watch"),
-        env=begun.env,
-        cwd=begun.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert "watching r" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with support.running("canary", "watch", env=begun.env, cwd=begun.folder) as process:
+        assert process.stderr is not None
+        assert "watching r" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert 130 == process.returncode, err
     assert "Traceback" not in err
     assert ["start"] == [row["event"] for row in begun.json("history", "--check")["events"]]
@@ -186,18 +178,11 @@ def test_a_watch_that_is_interrupted_leaves_all_as_it_is(begun: Typed) -> None:
 
 def test_a_rollback_ends_a_watch_elsewhere(begun: Typed) -> None:
     """It hears of it at once, and ends with exit code 1."""
-    process = subprocess.Popen(
-        support.command("canary", "watch", "--json"),
-        env=begun.env,
-        cwd=begun.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert "watching r" in process.stderr.readline()
-    begun.run("rollback", "--reason", "wrong")
-    out, err = process.communicate(timeout=60)
+    with support.running("canary", "watch", "--json", env=begun.env, cwd=begun.folder) as process:
+        assert process.stderr is not None
+        assert "watching r" in process.stderr.readline()
+        begun.run("rollback", "--reason", "wrong")
+        out, err = process.communicate(timeout=60)
     assert (1, "rolled_back") == (process.returncode, support.one_object(out)["phase"])
     assert "rolled back by ada: wrong" in err
 

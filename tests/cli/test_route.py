@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -168,10 +167,9 @@ def test_watch_ends(quiet: Project) -> None:
     """It ends after its seconds with one object, and on Ctrl-C as well, both with exit code 0."""
     (change,) = quiet.json("route", "watch", "--seconds", "0.1")["changes"]
     assert "on its way" == change["policy"]["phase"]
-    line = support.command("route", "watch")
-    with subprocess.Popen(line, env=quiet.env, cwd=quiet.folder, stdout=subprocess.PIPE, text=True) as process:
+    with support.running("route", "watch", env=quiet.env, cwd=quiet.folder) as process:
         assert process.stdout is not None
         assert "on its way" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert "" == process.stdout.read()
+        assert "" == process.communicate(timeout=60)[0]
     assert 0 == process.returncode
