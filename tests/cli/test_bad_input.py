@@ -149,7 +149,7 @@ def test_no_database_is_one_line_without_the_password(tmp_path: Path, url: str) 
     assert 1 == doctor.returncode, doctor.stderr
     for said in (json.dumps(found), doctor.stdout + doctor.stderr):
         assert "hunter2" not in said
-        assert "secret" not in said
+        assert "secret" not in said.replace("webhook_secret", "")  # the name of a setting
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
