@@ -329,7 +329,7 @@ def test_time_is_judged_by_interleaved_timings(failed: Project) -> None:
     found = failed.json("kpi-check", "--plan", fewer["plan"], code=3)
     (latency,) = [item for item in found["findings"] if item["gate"] == "latency"]
     assert ("inconclusive", 3, 97) == (latency["verdict"], latency["n"], latency["further_questions"])
-    assert "about 97 more questions would decide it" in failed.run("kpi-check").stdout
+    assert "at least 97 more questions are needed to judge at all" in failed.run("kpi-check").stdout
 
 
 def test_an_edited_plan_is_refused(failed: Project) -> None:
