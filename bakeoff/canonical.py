@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any
 
 import rfc8785
@@ -16,8 +17,10 @@ import rfc8785
 from bakeoff.errors import UsageError
 
 _LIMIT = 2**53
-_SCALARS = {str, int, bool, type(None)}
-_NESTED = {dict, list, tuple}
+_ARRAYS = {list, tuple}
+_NESTED = {dict, *_ARRAYS}
+_KINDS = {str, int, bool, type(None), *_NESTED}
+_DEEPEST = 200
 _WRITER = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -27,6 +30,16 @@ def encode(value: object) -> bytes:
         return _WRITER.encode(value).encode() if _is_plain([value]) else _standard(value)
     except UnicodeEncodeError:
         return _standard(value)  # half a character, which the library refuses in its words
+
+
+def encode_each(values: Sequence[object]) -> list[bytes]:
+    """Return the RFC 8785 bytes of each of *values*, as `encode` does, thousands of small ones in half the time."""
+    try:
+        if _is_plain(values):
+            return [_WRITER.encode(value).encode() for value in values]
+    except UnicodeEncodeError:
+        pass  # half a character: `encode` says in which value
+    return [encode(value) for value in values]
 
 
 def _standard(value: object) -> bytes:
@@ -40,21 +53,24 @@ def _is_plain(values: Collection[Any]) -> bool:
     """Return whether Python's own writer, some ten times as fast, gives the standard's bytes for all *values*.
 
     It writes floats in another way, and sorts keys by code points instead of UTF-16 units, which is the same for ASCII.
+    The values are looked at level by level, each level at once.
     """
-    kinds = set(map(type, values))
-    nested = kinds & _NESTED
-    if not kinds <= _SCALARS | nested:
-        return False
-    if int in kinds and not all(-_LIMIT < item < _LIMIT for item in values if type(item) is int):
-        return False
-    return not nested or all(_is_plain_inside(item) for item in values if type(item) in _NESTED)
-
-
-def _is_plain_inside(found: Any) -> bool:
-    """Return whether *found*, a dict, list or tuple, holds what Python's writer writes as the standard wants it."""
-    if type(found) is not dict:
-        return _is_plain(found)
-    return set(map(type, found)) <= {str} and "".join(found).isascii() and _is_plain(found.values())
+    level = values
+    for _ in range(_DEEPEST):
+        kinds = set(map(type, level))
+        if not kinds <= _KINDS:
+            return False
+        if int in kinds and not all(-_LIMIT < item < _LIMIT for item in level if type(item) is int):
+            return False
+        if not kinds & _NESTED:
+            return True
+        objects = [item for item in level if type(item) is dict]
+        keys = set(chain.from_iterable(objects))
+        if not (set(map(type, keys)) <= {str} and "".join(keys).isascii()):
+            return False
+        arrays = (item for item in level if type(item) in _ARRAYS)
+        level = [*chain.from_iterable(arrays), *chain.from_iterable(map(dict.values, objects))]
+    return False  # too deep for the writer, or endless: the library says so
 
 
 def sha256_hex(data: bytes) -> str:

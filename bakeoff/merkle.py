@@ -34,12 +34,17 @@ def root(rows: Sequence[bytes]) -> bytes:
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:
+    """Return the tree hash: by pairs, level by level, the last of an odd level going up as it is.
+
+    That is the tree of the definition, which splits at the largest power of two, from below.
+    """
     if not leaves:
         return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    middle = _split(len(leaves))
-    return _node(_root(leaves[:middle]), _root(leaves[middle:]))
+    level = list(leaves)
+    while len(level) > 1:
+        pairs = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
+        level = [*pairs, *level[2 * len(pairs) :]]
+    return level[0]
 
 
 def path(rows: Sequence[bytes], index: int) -> list[bytes]:

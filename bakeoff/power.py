@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bakeoff import special
 from bakeoff.errors import ConfigError
-from bakeoff.margins import mcnemar_loss, tango_within
+from bakeoff.margins import Floats, mcnemar_loss, tango_within
 from bakeoff.paired import Paired
 
 Alternative = Literal["two-sided", "larger", "smaller"]
@@ -51,15 +51,15 @@ def fails_yes_no(n: int, *, discordance: float, loss: float, rule: Rule) -> floa
 
     The model: *discordance* is the share of questions on which the arms differ where nothing is lost, half of them each
     way, and a loss takes right answers from questions that both had right: a question is lost with probability
-    discordance / 2 + loss and gained with discordance / 2. Exact over the outcomes but for 1e-8 of each tail. Raises
+    discordance / 2 + loss and gained with discordance / 2. Exact but for 1e-8 of each tail of the gains. Raises
     ConfigError where n < 2, a share is outside [0, 1] or the two add up to more than 1.
     """
-    return _yes_no(n, discordance, loss, lambda lost, gained: _failed(lost, gained, n, rule))
+    return _region(n, discordance, lambda lost, gained: _failed(lost, gained, n, rule)).probability(loss)
 
 
 def passes_yes_no(n: int, *, discordance: float, loss: float, rule: Rule) -> float:
     """Return the probability that a yes/no gate passes at a true *loss*; the model and errors of `fails_yes_no`."""
-    return _yes_no(n, discordance, loss, lambda lost, gained: _passed(lost, gained, n, rule))
+    return 1.0 - _region(n, discordance, lambda lost, gained: ~_passed(lost, gained, n, rule)).probability(loss)
 
 
 def detectable_yes_no(n: int, *, discordance: float, rule: Rule, power: float = 0.8) -> float | None:
@@ -68,9 +68,8 @@ def detectable_yes_no(n: int, *, discordance: float, rule: Rule, power: float = 
     Found by bisection to 1e-5, in the model of `fails_yes_no`, whose errors it raises.
     """
     _check_power(power)
-    return _smallest(
-        lambda loss: fails_yes_no(n, discordance=discordance, loss=loss, rule=rule), power, 1.0 - discordance
-    )
+    failing = _region(n, discordance, lambda lost, gained: _failed(lost, gained, n, rule))
+    return _smallest(failing.probability, power, 1.0 - discordance)
 
 
 def fails_mean(n: int, *, spread: float, loss: float, rule: Rule) -> float:
@@ -273,35 +272,56 @@ def _failed(lost: NDArray[np.int64], gained: NDArray[np.int64], n: int, rule: Ru
     return np.asarray(sure & matters & ~_passed(lost, gained, n, rule))
 
 
-def _yes_no(
-    n: int, discordance: float, loss: float,
-    verdict: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
-) -> float:  # fmt: skip
-    """Return the probability of the outcomes that *verdict* marks: lost by row, gained by column."""
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """Outcomes of a yes/no gate: for each number of gains the least number of losses from which on they belong."""
+
+    n: int
+    gained: NDArray[np.int64]
+    """The counts of gains that hold all but a negligible part."""
+    lost: NDArray[np.int64]
+    """For each of them the least number of losses; n - gained + 1 where no number is enough."""
+    weights: Floats
+    """Probability of each count of gains."""
+    p_gained: float
+
+    def probability(self, loss: float) -> float:
+        """Return the probability of the region at a true *loss*: given the gains, losses are binomial."""
+        _check_shares(self.n, 2.0 * self.p_gained, loss)
+        p_lost = min(self.p_gained + loss, 1.0 - self.p_gained)
+        others = self.n - self.gained
+        share = min(1.0, p_lost / (1.0 - self.p_gained))
+        inside = np.clip(self.lost, 1, others)
+        beyond = special.betainc(np.maximum(inside, 1), np.maximum(others - inside + 1, 1), share)
+        tails = np.where(self.lost <= 0, 1.0, np.where(self.lost > others, 0.0, beyond))
+        return float((self.weights * tails).sum())
+
+
+def _region(
+    n: int, discordance: float, belongs: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+) -> _Region:
+    """Return the outcomes that *belongs* marks: whoever has lost more belongs as well, so halving finds the least."""
+    _check_shares(n, discordance, 0.0)
+    p_gained = discordance / 2.0
+    gained = _likely(n, p_gained)
+    low, high = np.full_like(gained, -1), n - gained + 1
+    while (wide := high - low > 1).any():
+        middle = (low + high) // 2
+        marked = belongs(np.where(wide, middle, 0), gained)
+        low, high = np.where(wide & ~marked, middle, low), np.where(wide & marked, middle, high)
+    logs = (
+        special.gammaln(n + 1) - special.gammaln(gained + 1) - special.gammaln(n - gained + 1)
+        + special.xlogy(gained, p_gained) + special.xlogy(n - gained, 1.0 - p_gained)
+    )  # fmt: skip
+    return _Region(n, gained, high, np.exp(logs), p_gained)
+
+
+def _check_shares(n: int, discordance: float, loss: float) -> None:
     if n < 2 or not (0.0 <= discordance <= 1.0 and 0.0 <= loss <= 1.0 - discordance + _EQUAL):  # noqa: PLR2004  # a pair
         raise ConfigError(
             f"n is {n}, discordance {discordance}, loss {loss}: expected n >= 2 and shares that add up to at most 1",
             hint="discordance and loss are shares of the questions, as 0.1",
         )
-    p_gained = discordance / 2.0
-    p_lost = min(p_gained + loss, 1.0 - p_gained)
-    lost, gained = _likely(n, p_lost)[:, None], _likely(n, p_gained)[None, :]
-    same = n - lost - gained
-    possible = same >= 0
-    rest = np.where(possible, same, 0)
-    logs = (
-        special.gammaln(n + 1)
-        - special.gammaln(lost + 1)
-        - special.gammaln(gained + 1)
-        - special.gammaln(rest + 1)
-        + special.xlogy(lost, p_lost)
-        + special.xlogy(gained, p_gained)
-        + special.xlogy(rest, max(0.0, 1.0 - p_lost - p_gained))
-    )
-    mass = np.where(possible, np.exp(logs), 0.0)
-    rows, columns = np.nonzero(mass > _NEGLIGIBLE / mass.size)  # tests cost more than masses
-    marked = verdict(lost[rows, 0], gained[0, columns])
-    return float(mass[rows[marked], columns[marked]].sum())
 
 
 def _likely(n: int, share: float) -> NDArray[np.int64]:

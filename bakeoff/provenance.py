@@ -198,7 +198,7 @@ def subjects(seal: Sealed) -> Iterator[Difference]:
 
 def root(written: Sequence[Any]) -> str:
     """Return the Merkle root (RFC 6962, hex) of rows as they stand in their file."""
-    return merkle.root([canonical.encode(row) for row in written]).hex()
+    return merkle.root(canonical.encode_each(written)).hex()
 
 
 def rows(seal: Sealed) -> Iterator[Difference]:

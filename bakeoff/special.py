@@ -40,7 +40,12 @@ def __getattr__(name: str) -> Any:
     """Return the function *name*, with all others from then on. Raises AttributeError where it is not listed here."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load()
+    return globals()[name]
+
+
+def load() -> None:
+    """Bring in the functions: for a caller that can do so in a thread while it waits for something else."""
     from scipy import special
 
     globals().update({each: getattr(special, each) for each in __all__})
-    return globals()[name]

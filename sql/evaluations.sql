@@ -31,7 +31,15 @@ SELECT question_id FROM evaluation_cases WHERE run_id = %(run_id)s;
 SELECT question_id, result, timings FROM evaluation_cases WHERE run_id = %(run_id)s ORDER BY ordinal;
 
 -- name: rows_digest
--- SHA-256 over every case and its timings as the server writes them: cheap to check, so every reader can.
+-- SHA-256 over the digest of every case, which the server keeps, and its timings: cheap to check, so every reader can.
+SELECT encode(sha256(convert_to(
+    coalesce(string_agg(question_id || E'\t' || encode(result_sha256, 'hex') || E'\t' || timings::text, E'\n'
+                        ORDER BY ordinal), ''),
+    'UTF8')), 'hex')
+FROM evaluation_cases WHERE run_id = %(run_id)s;
+
+-- name: rows_digest_of_old
+-- SHA-256 over every case itself and its timings, as evaluations recorded it before the server kept digests.
 SELECT encode(sha256(convert_to(
     coalesce(string_agg(question_id || E'\t' || result::text || E'\t' || timings::text, E'\n' ORDER BY ordinal), ''),
     'UTF8')), 'hex')

@@ -104,12 +104,20 @@ CREATE TABLE evaluations (
 );
 CREATE INDEX evaluations_by_lock ON evaluations (config_hash, started_at);
 
+-- SHA-256 of text in UTF-8. It may be called immutable: convert_to is not only because somebody could redefine an
+-- encoding, which nobody does with UTF-8.
+CREATE FUNCTION text_sha256(content text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN sha256(convert_to(content, 'UTF8'));
+
+-- The database digests every case whenever it is written, and lets nobody write the digest: to ask whether a run was
+-- changed costs its digests then, not its cases.
 CREATE TABLE evaluation_cases (
-    run_id      text NOT NULL REFERENCES evaluations ON DELETE CASCADE,
-    question_id text COLLATE "C" NOT NULL,
-    ordinal     integer NOT NULL,
-    result      jsonb NOT NULL,
-    timings     jsonb NOT NULL,
+    run_id        text NOT NULL REFERENCES evaluations ON DELETE CASCADE,
+    question_id   text COLLATE "C" NOT NULL,
+    ordinal       integer NOT NULL,
+    result        jsonb NOT NULL,
+    timings       jsonb NOT NULL,
+    result_sha256 bytea NOT NULL GENERATED ALWAYS AS (text_sha256(result::text)) STORED,
     PRIMARY KEY (run_id, question_id)
 );
 

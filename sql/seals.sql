@@ -36,8 +36,8 @@ SELECT rows FROM seals WHERE number = %(number)s;
 SELECT body, body_sha256 FROM locks WHERE config_hash = %(config_hash)s;
 
 -- name: cases
--- Every case of a run as the server writes it, with its timings, its figures alone, and how much was retrieved.
-SELECT question_id, convert_to(result::text, 'UTF8'), convert_to(timings::text, 'UTF8'),
+-- Every case of a run: the digest of the whole that the server keeps, its figures, and how much was retrieved.
+SELECT encode(result_sha256, 'hex'),
        result - '{retrieval_snapshot,retrieved_context,gold,funnel,token_counts}'::text[],
        jsonb_array_length(result -> 'retrieval_snapshot')
 FROM evaluation_cases WHERE run_id = %(run_id)s ORDER BY ordinal;

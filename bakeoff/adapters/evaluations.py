@@ -123,11 +123,25 @@ def identity(run: Run) -> str:
 
 
 def rows_digest(conn: Connection, run_id: str) -> str:
-    """Return the digest of all cases and timings of a run as the server writes them."""
-    row = conn.execute(queries.get("evaluations.rows_digest"), {"run_id": run_id}).fetchone()
+    """Return the digest of all cases and timings of a run, from the digests of cases that the server keeps."""
+    return _digest(conn, "evaluations.rows_digest", run_id)
+
+
+def _digest(conn: Connection, query: str, run_id: str) -> str:
+    row = conn.execute(queries.get(query), {"run_id": run_id}).fetchone()
     if row is None:
         raise DatabaseError("the database gave no digest of the cases")
     return str(row[0])
+
+
+def changed_rows(conn: Connection, run: Run) -> tuple[str, str] | None:
+    """Return the (expected, found) digest of a finished *run*'s rows where they differ.
+
+    Of a run that a version without digests of single cases recorded, the rows themselves are digested.
+    """
+    recorded, found = str(run.report["rows_sha256"]), rows_digest(conn, run.run_id)
+    same = recorded == found or recorded == _digest(conn, "evaluations.rows_digest_of_old", run.run_id)
+    return None if same else (recorded, found)
 
 
 def _check_identity(run: Run) -> None:
@@ -141,13 +155,12 @@ def _check_identity(run: Run) -> None:
 
 def _check_rows(conn: Connection, run: Run) -> None:
     """Raise IntegrityError where the rows of a finished *run* are not what its evaluation recorded."""
-    recorded = run.report.get("rows_sha256")
-    if recorded is None:
+    if "rows_sha256" not in run.report:
         cases_checked(conn, run)  # an evaluation of a version that kept the digest of the whole cases alone
-    elif (found := rows_digest(conn, run.run_id)) != recorded:
+    elif (different := changed_rows(conn, run)) is not None:
         raise IntegrityError(
             f"the cases of run {run.run_id} are not what its evaluation recorded: "
-            f"expected {str(recorded)[:16]}…, found {found[:16]}…",
+            f"expected {different[0][:16]}…, found {different[1][:16]}…",
             hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from bakeoff.adapters.settings import MASK, Settings, without_password
 from bakeoff.errors import BakeoffError, DatabaseError, StateError
 
 Connection = psycopg.Connection[Any]
+Connect = Callable[[], contextlib.AbstractContextManager[Connection]]
+"""What opens a connection more, for work beside that of the first."""
 OLDEST_SERVER = 150000
 OLDEST_VECTOR = (0, 5)
 LIVELINESS: Mapping[str, Any] = {

@@ -10,35 +10,24 @@ from bakeoff import foresight, report, strategy
 from bakeoff.adapters import files, plans
 from bakeoff.adapters.plans import Damaged, Stored
 from bakeoff.adapters.postgres import Connection
+from bakeoff.cli._plans import DIGITS
 from bakeoff.cli._shared import say
 from bakeoff.rules import LATENCY
-
-_DIGITS = 12
-"""Of a plan's digest as it was stored: this version may say more of a plan than the one that made it."""
 
 
 def write(artifacts: Path, stored: Stored, **marks: str) -> Path:
     """Write the plan's artifact, with *marks* of how it was made, and return its path."""
     body = {"plan_sha256": stored.plan_sha256, "created_at": stored.created_at.isoformat(), **marks}
     body |= stored.plan.body()
-    return files.write_json(artifacts / "plans" / f"{stored.plan_sha256[:_DIGITS]}.json", body)
-
-
-def found(conn: Connection, ref: str) -> Stored:
-    """Return the plan that *ref* means; where `latest` has others behind it, stderr says which one was taken."""
-    stored = plans.find(conn, ref)
-    many = plans.count(conn) if ref == plans.NEWEST else 1
-    if many > 1:
-        say(f"plan {stored.plan_sha256[:_DIGITS]} (newest of {many})")
-    return stored
+    return files.write_json(artifacts / "plans" / f"{stored.plan_sha256[:DIGITS]}.json", body)
 
 
 def again(conn: Connection, stored: Stored) -> None:
     """Say that an equal plan was there already, and where `latest` is another one."""
     newest = plans.find(conn, plans.NEWEST).plan_sha256
-    other = "" if newest == stored.plan_sha256 else f"; `latest` is {newest[:_DIGITS]}, which was made later"
+    other = "" if newest == stored.plan_sha256 else f"; `latest` is {newest[:DIGITS]}, which was made later"
     made = f"made at {stored.created_at:%Y-%m-%d %H:%M}"
-    say(f"plan {stored.plan_sha256[:_DIGITS]}, {made}, is equal: nothing new is stored{other}")
+    say(f"plan {stored.plan_sha256[:DIGITS]}, {made}, is equal: nothing new is stored{other}")
 
 
 def data(stored: Stored, path: Path | None) -> dict[str, Any]:
@@ -48,7 +37,7 @@ def data(stored: Stored, path: Path | None) -> dict[str, Any]:
         for row in strategy.timetable(stored.plan.rollout)
     ]
     return {
-        "plan": stored.plan_sha256[:_DIGITS],
+        "plan": stored.plan_sha256[:DIGITS],
         "plan_sha256": stored.plan_sha256,
         "created_at": stored.created_at.isoformat(),
         **stored.plan.body(),
@@ -63,7 +52,7 @@ _COLUMNS = ("baseline", "candidate", "questions", "profile", "rollout")
 
 def row(item: Stored | Damaged) -> dict[str, Any]:
     """Return a plan as a row of the listing; of a damaged one little is known."""
-    about = {"plan": item.plan_sha256[:_DIGITS], "created_at": f"{item.created_at:%Y-%m-%d %H:%M}"}
+    about = {"plan": item.plan_sha256[:DIGITS], "created_at": f"{item.created_at:%Y-%m-%d %H:%M}"}
     if isinstance(item, Damaged):
         return {**about, "state": "damaged", **dict.fromkeys(_COLUMNS)}
     fixed = item.plan

@@ -14,7 +14,7 @@ from bakeoff import simulation
 from bakeoff.adapters import clock, plans, postgres, rollouts, webhooks
 from bakeoff.adapters import settings as adapter
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.adapters.settings import Settings
 from bakeoff.cli import _rollouts
@@ -23,7 +23,6 @@ from bakeoff.errors import BakeoffError, StateError, UsageError
 from bakeoff.rollout import OPEN, Event, Phase
 from bakeoff.stages import advance, notices, recheck, watch
 from bakeoff.stages.notices import Settled
-from bakeoff.stages.repair import Connect
 
 _SKEW_S = 60
 """Seconds by which this machine's clock may differ from the database's before it is said."""

@@ -277,7 +277,7 @@ def disclosed(conn: Connection, item: seals.Stored, arm: str, case: str, *, proo
     told = {"arm": arm, "index": index}
     if not proof:
         return {"kind": "row", "number": item.number, **told, "row": evidence.from_decimals(lines[index])}
-    path = [digest.hex() for digest in merkle.path([canonical.encode(line) for line in lines], index)]
+    path = [digest.hex() for digest in merkle.path(canonical.encode_each(lines), index)]
     return {"kind": "proof", **told, "row": lines[index], "path": path, "envelope": item.envelope.body()}
 
 

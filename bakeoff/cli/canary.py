@@ -54,13 +54,13 @@ def start(
     Exit code 4 where it is refused: another rollout is on its way, a lock was archived, the plan did not pass.
     """
     from bakeoff.adapters import rollouts
-    from bakeoff.cli import _planning, _rolling, _rollouts
+    from bakeoff.cli import _plans, _rolling, _rollouts
     from bakeoff.stages import advance
 
     _needs_reason(force=force, reason=reason)
     here = _rolling.site()
     with database() as conn:
-        stored, now = _planning.found(conn, plan), rollouts.server_time(conn)
+        stored, now = _plans.found(conn, plan), rollouts.server_time(conn)
         made = advance.start(conn, stored, by=here.by, why=reason, clock=clock.value, force=force, now=now)
         _rolling.settle(here)
         data = _rollouts.status(conn, made.rollout_id, here.settings)

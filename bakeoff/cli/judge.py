@@ -48,12 +48,12 @@ def timings(
     import os
 
     from bakeoff.adapters import clock, locks, postgres, records
-    from bakeoff.cli import _judging, _planning
+    from bakeoff.cli import _judging, _plans
     from bakeoff.stages import timing
 
     found = settings()
     with database() as conn, progress() as step:
-        stored = _planning.found(conn, plan)
+        stored = _plans.found(conn, plan)
         sides = tuple(locks.find(conn, arm.config_hash) for arm in (stored.plan.baseline, stored.plan.candidate))
         options = timing.Options(cache_dir=found.values.home / "models", environ=os.environ)
         record = timing.run(
@@ -118,7 +118,7 @@ def kpi_check(  # noqa: PLR0913  # one parameter is one option
     question or a gate is not what the plan fixed.
     """
     from bakeoff.adapters import clock, files, postgres
-    from bakeoff.cli import _judging, _planning
+    from bakeoff.cli import _judging, _plans
     from bakeoff.stages import judge
     from bakeoff.verdicts import EXIT_OF, Verdict
 
@@ -131,7 +131,7 @@ def kpi_check(  # noqa: PLR0913  # one parameter is one option
         runs = (_run_id(conn, baseline_run), _run_id(conn, candidate_run))
         wanted = judge.Wanted(*runs, profile, promote_check, digest)
         more = partial(postgres.connect, found, autocommit=True)
-        record = judge.run(conn, _planning.found(conn, plan), wanted, connect=more, now=clock.now())
+        record = judge.run(conn, _plans.found(conn, plan), wanted, connect=more, now=clock.now())
     path = _judging.write(found.values.artifacts, record)
     data = _judging.data(record, path)
     _judging.show(data, form=form, out=out, as_json=as_json)

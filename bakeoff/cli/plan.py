@@ -91,9 +91,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a plan fixes and what it will be able to see."""
-    from bakeoff.cli import _planning
+    from bakeoff.cli import _planning, _plans
 
     with database() as conn:
-        stored = _planning.found(conn, ref)
+        stored = _plans.found(conn, ref)
     data = _planning.data(stored, None)
     emit(data, human=lambda: _planning.text(data), as_json=as_json)

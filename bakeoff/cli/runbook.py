@@ -23,12 +23,12 @@ def runbook(
 ) -> None:
     """Print the runbook of a plan's rollout with its real names, hours and commands, filled in with what was done."""
     from bakeoff.adapters import files
-    from bakeoff.cli import _planning
+    from bakeoff.cli import _plans
     from bakeoff.stages import runbook as stage
 
     files.require_writable(out)
     with database() as conn:
-        stored = _planning.found(conn, plan)
+        stored = _plans.found(conn, plan)
         text = stage.run(conn, stored)
     if out is not None:
         files.write(out, text.encode())

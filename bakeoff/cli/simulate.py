@@ -59,7 +59,7 @@ def simulate(  # noqa: PLR0913  # one parameter is one option
     of it is real traffic: everything it prints and writes says `simulated`.
     """
     from bakeoff.adapters import clock, files
-    from bakeoff.cli import _planning, _simulating
+    from bakeoff.cli import _plans, _simulating
     from bakeoff.stages import simulate as stage
 
     found = settings()
@@ -74,7 +74,7 @@ def simulate(  # noqa: PLR0913  # one parameter is one option
     _simulating.check_plot(plot)
     files.require_folder(found.values.artifacts / "simulations")
     with database() as conn:
-        stored = _planning.found(conn, plan)
+        stored = _plans.found(conn, plan)
         with progress() as step:
             record = stage.run(conn, stored, options=options, now=clock.now(), progress=step)
     path = _simulating.write(found.values.artifacts, record)

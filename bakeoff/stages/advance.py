@@ -13,12 +13,11 @@ from datetime import datetime
 from bakeoff import canary, live, rollout
 from bakeoff.adapters import evaluations, ingests, live_outcomes, locks, plans, postgres, rollouts
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.rollouts import Clock, Rollout
 from bakeoff.errors import BakeoffError, ConflictError, StateError, UsageError
 from bakeoff.rollout import OPEN, Action, Advance, Event, Look, Phase, Promote, Reason, Start
 from bakeoff.stages import recheck, verify
-from bakeoff.stages.repair import Connect
 from bakeoff.verdicts import Verdict, worst
 
 _OVERTAKEN = 10

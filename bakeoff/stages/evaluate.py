@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from bakeoff import canonical, cases, gold
 from bakeoff.adapters import chunks, evaluations, ingests, postgres, questions, staging
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.ingests import Ingest
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.question_rows import QuestionSet
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, StateError, UsageError
@@ -30,7 +30,6 @@ from bakeoff.stages import answer, verify
 from bakeoff.stages.answer import Answered, Models, Pipeline
 
 Progress = Callable[[str, int, int | None], None]
-Connect = Callable[[], AbstractContextManager[Connection]]
 
 _WARM_UP = 3
 _NO_CACHES = "EVAL_DISABLE_CACHE"

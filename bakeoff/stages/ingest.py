@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, staging
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, ModelError, StateError
 from bakeoff.stages import read, repair, verify
 from bakeoff.stages.read import Progress, Report, Work
-from bakeoff.stages.repair import Connect
 
 _DEDUP_BATCH = 5_000
 _EMBED_BATCH = 1_024

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from bakeoff import gates, plan, rules
+from bakeoff import gates, plan, rules, special
 from bakeoff.adapters import evaluations, ingests, locks, records, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About, Record
 from bakeoff.cases import MEANS
 from bakeoff.config import Lock
@@ -25,7 +25,6 @@ from bakeoff.errors import IntegrityError, NotKnownError, StateError
 from bakeoff.findings import Finding, Observations, Observed, Reason
 from bakeoff.rules import Profile
 from bakeoff.stages import promote, verify
-from bakeoff.stages.repair import Connect
 from bakeoff.verdicts import Severity, Verdict, overall
 
 Cases = list[tuple[dict[str, Any], int]]
@@ -229,8 +228,8 @@ def assess(conn: Connection, stored: Stored, wanted: Wanted, *, connect: Connect
 def _checked(connect: Connect, runs: Sequence[Run]) -> Iterator[None]:
     """Have the server check the rows of *runs* beside the block. Raises IntegrityError at its end, even if it failed.
 
-    The digests are the server's work, and take as long as ours: one connection more, not two, since a machine of two
-    cores has one left. An edited case may break our arithmetic before its edit is known: the edit is what is said.
+    An edited case may break our arithmetic before its edit is known: the edit is what is said. What the arithmetic
+    needs is brought in meanwhile; an error there is raised where it is used first.
     """
 
     def check() -> None:
@@ -238,8 +237,9 @@ def _checked(connect: Connect, runs: Sequence[Run]) -> Iterator[None]:
             for run in runs:
                 evaluations.check(conn, run)
 
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         checking = pool.submit(check)
+        pool.submit(special.load)
         try:
             yield
         finally:

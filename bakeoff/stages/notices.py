@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bakeoff.adapters import plans, rollouts, webhooks
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import Record
 from bakeoff.adapters.rollouts import Notice, Rollout
 from bakeoff.adapters.webhooks import Receiver, RefusedError
 from bakeoff.errors import BakeoffError, OutsideError
 from bakeoff.stages import holding, recheck, rollback_check
-from bakeoff.stages.repair import Connect
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,9 +180,9 @@ def _run_cases(on: Subject, check: probes.RunCases) -> Result:
     if on.run is None:
         return _NO_RUN
     number = _changed("cases", on.run.report["questions"]["used"], len(on.cases))
-    rows = on.run.report.get("rows_sha256")
-    if rows is not None:  # the server's own digest, which also covers the timings
-        return _named((*number, *_changed("digest", rows, evaluations.rows_digest(on.conn, on.run.run_id))))
+    if "rows_sha256" in on.run.report:  # the server's own digest, which also covers the timings
+        different = evaluations.changed_rows(on.conn, on.run)
+        return _named((*number, *(_changed("digest", *different) if different else ())))
     return _named((*number, *_changed("digest", on.run.report.get("cases_sha256"), canonical.digest(on.cases))))
 
 

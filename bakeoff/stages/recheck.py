@@ -15,7 +15,7 @@ from typing import Any
 
 from bakeoff.adapters import clock, evaluations, ingests, locks, postgres, question_rows, records
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.question_rows import QuestionSet
 from bakeoff.adapters.records import About, Record
 from bakeoff.adapters.rollouts import Rollout
@@ -23,7 +23,6 @@ from bakeoff.errors import BakeoffError, IntegrityError, NotKnownError
 from bakeoff.gold import Passage, Question, Span
 from bakeoff.rollout import Action
 from bakeoff.stages import evaluate, judge, verify
-from bakeoff.stages.repair import Connect
 from bakeoff.verdicts import Severity, Verdict, overall
 
 _UNKNOWN = frozenset({Verdict.INCONCLUSIVE, Verdict.NO_DATA})

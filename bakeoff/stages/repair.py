@@ -7,19 +7,17 @@ chunk table, so a table in production may be repaired.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
 from bakeoff.adapters import chunks, ingests, retriever
 from bakeoff.adapters.ingests import Ingest
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.config import Lock
 from bakeoff.errors import StateError
 from bakeoff.stages import verify
 from bakeoff.stages.read import Progress
 
-Connect = Callable[[], AbstractContextManager[Connection]]
 """Opens one more connection (autocommit): for a cursor that stays open while the first one writes."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bakeoff import routing
 from bakeoff.adapters import evaluations, ingests, locks, plans, policies, postgres, records
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About, Record
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock
@@ -23,7 +23,6 @@ from bakeoff.errors import BakeoffError, IntegrityError, NotKnownError
 from bakeoff.routing import Arm
 from bakeoff.stages import answer, verify
 from bakeoff.stages.recheck import Options
-from bakeoff.stages.repair import Connect
 from bakeoff.verdicts import Verdict, worst
 
 SAMPLE = 1_000

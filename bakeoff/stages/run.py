@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 from bakeoff import canary
 from bakeoff.adapters import embedders, postgres, records, rollouts
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import StateError, UsageError
 from bakeoff.rollout import OPEN, Phase, Reason
 from bakeoff.stages import advance, run_order, run_steps, runbook, watch
 from bakeoff.stages.run_order import Order
-from bakeoff.stages.run_steps import Connect, Done, Going
+from bakeoff.stages.run_steps import Done, Going
 from bakeoff.verdicts import Verdict
 
 _UNKNOWN = frozenset({Verdict.INCONCLUSIVE, Verdict.NO_DATA})

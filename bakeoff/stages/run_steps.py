@@ -7,7 +7,6 @@ it exists alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from bakeoff.adapters import datasets, embedders, evaluations, ingests, locks, records, rollouts
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About, Record
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock
@@ -32,7 +31,6 @@ from bakeoff.stages import promote, timing
 from bakeoff.stages.run_order import Order
 from bakeoff.verdicts import Verdict
 
-Connect = Callable[[], AbstractContextManager[Connection]]
 Side = Literal["baseline", "candidate"]
 _NAMED = 3
 

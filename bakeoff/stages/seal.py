@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from bakeoff.adapters import files, plans, rollouts, seals
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.keys import Signer
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import Record
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import NotFoundError, NotKnownError, StateError
@@ -32,7 +31,6 @@ from bakeoff.rollout import OPEN
 from bakeoff.stages import seal_parts
 from bakeoff.stages.seal_parts import Rows
 
-Connect = Callable[[], AbstractContextManager[Connection]]
 _OF_THE_SEAL = ("number", "previous", "sealed_at", "environment")
 """Parts of a predicate that say something of the seal, not of what is sealed."""
 

@@ -105,7 +105,7 @@ def case_rows(conn: Connection, found: Run) -> tuple[Rows, dict[str, Any]]:
     read = seals.cases(conn, found)
     sizes = [case.snapshot_size for case in read]
     errors = sum(case.figures["answer"]["error"] is not None for case in read)
-    rows = Rows(tuple(canonical.encode(_case(case)) for case in read))
+    rows = Rows(tuple(canonical.encode_each([_case(case) for case in read])))
     mean = sum(sizes) / len(sizes) if sizes else None
     return rows, {"snapshot_size": mean, "reader_errors": errors if sizes else None}
 
@@ -184,24 +184,24 @@ def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[s
     return body | {"outcomes": {"by_step": by_step, "rows": rows.body()}}, rows
 
 
-def _live(conn: Connection, found: Rollout) -> tuple[list[Live], list[bytes], dict[tuple[int, str], set[str]]]:
+def _live(conn: Connection, rollout: Rollout) -> tuple[list[Live], list[bytes], dict[tuple[int, str], set[str]]]:
     """Return the live outcomes, each as a sealed row, and the units of each step and arm.
 
     Who asked is sealed as a bucket of 10,000, not as a person; the units are counted alone.
     """
-    live, lines = list[Live](), list[bytes]()
+    live, found = list[Live](), list[list[Any]]()
     units: dict[tuple[int, str], set[str]] = defaultdict(set)
     buckets: dict[str, int] = {}
-    for at, step, arm, unit, ok, latency, quality in seals.outcomes(conn, found.rollout_id):
+    for at, step, arm, unit, ok, latency, quality in seals.outcomes(conn, rollout.rollout_id):
         if unit is not None:
             units[step, ARMS[arm]].add(unit)
             if unit not in buckets:
-                buckets[unit] = routing.bucket(found.salt, unit)
+                buckets[unit] = routing.bucket(rollout.salt, unit)
         bucket = None if unit is None else buckets[unit]
         iso = at.astimezone(UTC).isoformat()
         live.append(Live(iso, step, ARMS[arm], bucket, ok, latency, quality))
-        lines.append(canonical.encode([iso, step, ARMS[arm], bucket, ok, _figure(latency), _figure(quality)]))
-    return live, lines, units
+        found.append([iso, step, ARMS[arm], bucket, ok, _figure(latency), _figure(quality)])
+    return live, canonical.encode_each(found), units
 
 
 def _figure(value: float | None) -> str | None:

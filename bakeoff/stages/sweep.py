@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from bakeoff import canonical, halving, plan
 from bakeoff.adapters import chunks, embedders, evaluations, locks, records
 from bakeoff.adapters.ingests import Ingest
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, StateError
 from bakeoff.halving import Decision, Finalist, Score
@@ -26,7 +25,6 @@ from bakeoff.stages.prepare import Arm, Options, Order, Prepared
 from bakeoff.verdicts import Verdict
 
 Progress = Callable[[str, int, int | None], None]
-Connect = Callable[[], AbstractContextManager[Connection]]
 
 _SHOWN_DIGITS = 6
 

@@ -10,7 +10,7 @@ import os
 import platform
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,14 +18,13 @@ from typing import Any
 
 from bakeoff.adapters import evaluations, ingests, records
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About, Record
 from bakeoff.config import Lock
 from bakeoff.errors import NotKnownError
 from bakeoff.stages import answer, verify
 from bakeoff.stages.answer import Pipeline
 
-Connect = Callable[[], AbstractContextManager[Connection]]
 Progress = Callable[[str, int, int | None], None]
 _WARM_UP = 3
 

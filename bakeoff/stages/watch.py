@@ -16,14 +16,13 @@ from typing import TypeVar
 from bakeoff import canary, simulation
 from bakeoff.adapters import live_outcomes, plans, postgres, queries, rollouts
 from bakeoff.adapters.plans import Stored
-from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import DatabaseError, StateError
 from bakeoff.rollout import OPEN, Phase, Reason
 from bakeoff.simulation import Fault, Pool
 from bakeoff.stages import advance, notices, recheck, simulate
 from bakeoff.stages.advance import Ticked
-from bakeoff.stages.repair import Connect
 
 T = TypeVar("T")
 Tell = Callable[[str], None]

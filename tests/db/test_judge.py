@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import LiteralString
 
 import pytest
-from psycopg import sql
+from psycopg import errors, sql
 
 from bakeoff import rules
-from bakeoff.adapters import locks, plans, tables
+from bakeoff.adapters import locks, plans, queries, tables
 from bakeoff.adapters.plans import Stored
 from bakeoff.errors import IntegrityError, NotFoundError, NotKnownError, StateError
 from tests import judged, support
@@ -269,6 +269,25 @@ def test_what_was_changed_since_is_not_judged(made: Planned, case: str) -> None:
     stored, (damage, said) = narrowing(made), DAMAGE[case]
     damage(made)
     refused(made, stored, IntegrityError, said)
+
+
+def test_a_run_that_an_earlier_version_recorded(made: Planned) -> None:
+    """Its report digests the rows themselves: that is judged, and a case that was edited since is refused as ever."""
+    stored, run_id = narrowing(made), runs(made)["narrow"]
+    with support.connector(made.url)() as conn:
+        before = conn.execute(queries.get("evaluations.rows_digest_of_old"), {"run_id": run_id}).fetchone()
+    assert before is not None
+    statement = "UPDATE bakeoff.evaluations SET report = report || jsonb_build_object('rows_sha256', %s::text) "
+    made.tamper("evaluations", statement + "WHERE run_id = %s", before[0], run_id)
+    assert made.judge(stored).verdict
+    edited_case(made)
+    refused(made, stored, IntegrityError, "the cases of run .* are not what its evaluation recorded")
+
+
+def test_nobody_writes_the_digest_of_a_case(made: Planned) -> None:
+    """The server makes it of the case, also for whoever may change everything."""
+    with pytest.raises(errors.GeneratedAlways):
+        made.tamper("evaluation_cases", "UPDATE bakeoff.evaluation_cases SET result_sha256 = 'x'")
 
 
 def test_a_run_on_other_questions_is_not_relabelled(made: Planned) -> None:

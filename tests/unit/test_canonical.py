@@ -122,6 +122,26 @@ def test_odd_values_are_those_of_the_library_too(value: object) -> None:
     assert rfc8785.dumps(value) == canonical.encode(value)  # type: ignore[arg-type]  # any JSON
 
 
+@given(st.lists(JSON | PLAIN))
+def test_many_at_once_are_what_each_is_alone(values: list[object]) -> None:
+    """`encode_each` gives the bytes that `encode` gives, one by one."""
+    assert [canonical.encode(value) for value in values] == canonical.encode_each(values)
+
+
+def test_half_a_character_among_many_is_refused() -> None:
+    """Where one of many values can't be carried, all are refused, in the words of that one."""
+    with pytest.raises(UsageError, match="not canonical JSON"):
+        canonical.encode_each([["whole"], ["\ud800"]])
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    """An endless value is an error, not an endless wait."""
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises((RecursionError, UsageError)):
+        canonical.encode(endless)
+
+
 @given(st.dictionaries(st.text(), st.integers(0, 9), min_size=2), st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(value: dict[str, int], rng: object) -> None:
     """Equal objects have equal digests however they were built."""

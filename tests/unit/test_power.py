@@ -13,6 +13,7 @@ import statsmodels.stats.proportion as sm_proportion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 from bakeoff import margins, paired, power
 from bakeoff.errors import ConfigError
@@ -54,6 +55,42 @@ def test_yes_no_power_is_what_simulation_finds(n: int, discordance: float, loss:
     passes, fails = verdicts(*drawn(n, discordance, loss), n, rule)
     assert pytest.approx(passes, abs=0.01) == power.passes_yes_no(n, discordance=discordance, loss=loss, rule=rule)
     assert pytest.approx(fails, abs=0.01) == power.fails_yes_no(n, discordance=discordance, loss=loss, rule=rule)
+
+
+def every_outcome(n: int, discordance: float, loss: float, rule: Rule) -> tuple[float, float]:
+    """Return the probabilities of a pass and of a failure, outcome by outcome."""
+    p_gained = discordance / 2
+    p_lost = min(p_gained + loss, 1 - p_gained)
+    shares = (p_lost, p_gained, 1 - p_lost - p_gained)
+    passes = fails = 0.0
+    for lost in range(n + 1):
+        for gained in range(n + 1 - lost):
+            counts = (lost, gained, n - lost - gained)
+            logs = [math.lgamma(count + 1) for count in counts]
+            terms = [float(xlogy(count, max(0.0, share))) for count, share in zip(counts, shares, strict=True)]
+            mass = math.exp(math.lgamma(n + 1) - sum(logs) + sum(terms))
+            passed = bool(margins.tango_within(lost, gained, n, margin=rule.margin) <= rule.alpha)
+            sure = bool(margins.mcnemar_loss(lost, gained) <= rule.fail_alpha)
+            passes += mass * passed
+            fails += mass * (sure and not passed and (lost - gained) / n >= rule.minimum_effect - 1e-12)
+    return passes, fails
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(2, 24),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 1.0),
+    st.builds(
+        Rule, st.sampled_from([0.0, 0.02, 0.2]), st.sampled_from([0.0, 0.1]), st.just(0.05), st.floats(0.01, 0.05)
+    ),
+)
+def test_yes_no_power_is_the_sum_over_every_outcome(n: int, discordance: float, share: float, rule: Rule) -> None:
+    """The whole grid of losses and gains, each judged by itself, gives the same probabilities."""
+    loss = share * (1.0 - discordance)
+    passes, fails = every_outcome(n, discordance, loss, rule)
+    assert pytest.approx(passes, abs=1e-7) == power.passes_yes_no(n, discordance=discordance, loss=loss, rule=rule)
+    assert pytest.approx(fails, abs=1e-7) == power.fails_yes_no(n, discordance=discordance, loss=loss, rule=rule)
 
 
 @pytest.mark.parametrize("wanted", [0.5, 0.8, 0.95])
