@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -25,6 +26,9 @@ from bakeoff.adapters import embedded, migrations, postgres
 os.environ["COLUMNS"] = "110"  # what tables look like does not depend on the terminal that runs the tests
 settings.register_profile("house", deadline=None)  # a busy machine is no failed property
 settings.load_profile("house")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: what we start would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IMAGE = "pgvector/pgvector:pg17"
 
@@ -48,7 +52,7 @@ def server_url() -> Iterator[str]:
         home = Path(tempfile.mkdtemp(prefix="bakeoff-test-"))
         home.chmod(0o755)  # as root the server runs as a user of its own
         try:
-            yield embedded.ensure(home, database="postgres")
+            yield embedded.ensure(home, idle_minutes=24 * 60, database="postgres")  # longer than any run of the tests
         finally:
             embedded.stop(home)
             shutil.rmtree(home, ignore_errors=True)

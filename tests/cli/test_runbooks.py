@@ -14,6 +14,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,11 @@ def run(line: str, folder: Path, env: dict[str, str]) -> tuple[int, str]:
         said, _ = process.communicate(timeout=_INTERRUPTED_AFTER_S if "Ctrl-C" in line else 90)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
+        try:
+            said, _ = process.communicate(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, said
 
 
