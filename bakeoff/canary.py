@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from bakeoff.errors import IntegrityError
 from bakeoff.rollout import (
+    FIRST_RULES,
     OPEN,
     Abort,
     Action,
@@ -164,12 +165,18 @@ def _looked(strategy: Strategy, state: State, look: Look, now: datetime) -> Outc
     if unmeasured >= guards.unmeasured_limit and guards.unmeasured == "rollback":
         many = f"{unmeasured} looks in a row could not be taken, the limit is {guards.unmeasured_limit}"
         return _rolled_back(made, now, Reason.UNMEASURED, f"rolled back: {many}: {look.said}")
-    completes = look.action is Action.GO and state.step == len(strategy.steps) and now >= due_at(strategy, state)
     late = strategy.give_up_hours is not None and now - state.started_at > timedelta(hours=strategy.give_up_hours)
-    if late and not completes:
+    if late and not _completes(strategy, made, look, now):
         said = f"rolled back: not completed after {strategy.give_up_hours:g} hours: {look.said}"
         return _rolled_back(made, now, Reason.TOOK_TOO_LONG, said)
     return Outcome(made, accepted=True, reason=Reason.LOOKED, said=look.said)
+
+
+def _completes(strategy: Strategy, state: State, look: Look, now: datetime) -> bool:
+    """Return whether nothing but the controller's next move is left to do after *look*, which made *state*."""
+    if look.action is not Action.GO or state.step < len(strategy.steps):
+        return False
+    return now >= due_at(strategy, state) if look.rules == FIRST_RULES else hold(strategy, state, now) is None
 
 
 def hold(strategy: Strategy, state: State, now: datetime) -> tuple[Reason, str] | None:

@@ -60,7 +60,7 @@ def _is_plain(values: Collection[Any]) -> bool:
         kinds = set(map(type, level))
         if not kinds <= _KINDS:
             return False
-        if int in kinds and not all(-_LIMIT < item < _LIMIT for item in level if type(item) is int):
+        if int in kinds and not _are_safe([item for item in level if type(item) is int]):
             return False
         if not kinds & _NESTED:
             return True
@@ -71,6 +71,10 @@ def _is_plain(values: Collection[Any]) -> bool:
         arrays = (item for item in level if type(item) in _ARRAYS)
         level = [*chain.from_iterable(arrays), *chain.from_iterable(map(dict.values, objects))]
     return False  # too deep for the writer, or endless: the library says so
+
+
+def _are_safe(numbers: list[int]) -> bool:
+    return min(numbers) > -_LIMIT and max(numbers) < _LIMIT
 
 
 def sha256_hex(data: bytes) -> str:

@@ -65,9 +65,9 @@ def _sides(judgement: Judgement) -> str:
 
 
 def _notes(judgement: Judgement) -> list[str]:
-    """Return what limits the whole judgement: that it is simulated, the label of its profile, which timings it took."""
+    """Return what limits the whole judgement: that it is simulated, its label, what was accepted, what was repeated."""
     simulated = ["simulated: no such system was measured"] if judgement.get("simulated") else []
-    said = (judgement.get("label"), gate_words.timings(judgement))
+    said = (judgement.get("label"), *gate_words.accepted(judgement), *gate_words.repeated(judgement))
     return simulated + [report.line(str(text)) for text in said if text]
 
 
@@ -140,6 +140,7 @@ def _properties(judgement: Judgement) -> ET.Element:
         "label": judgement.get("label"),
         "plan_sha256": judgement.get("plan_sha256"),
         "simulated": "true" if judgement.get("simulated") else None,
+        **{name: ", ".join(judgement.get(name) or ()) for name in ("accepted_blind", "known_scores")},
     }
     for side in ("baseline", "candidate"):
         known |= {f"{side}.{name}": judgement[side][name] for name in ("lock", "CONFIG_HASH", "run_id")}
@@ -181,7 +182,7 @@ def github(judgement: Judgement, *, gates_file: str | None = None) -> str:
     *gates_file* is the file that they are shown at. Raises InputError where the verdict is not that of the findings.
     """
     verdict = _verdict(judgement)
-    message = ". ".join([_summary(judgement, verdict), *_notes(judgement)])
+    message = ". ".join(said.rstrip(".") for said in (_summary(judgement, verdict), *_notes(judgement)))
     level = "notice" if verdict is Verdict.PASS else "error"
     lines = [_command(level, _TITLE, message, gates_file)]
     for severity in Severity:

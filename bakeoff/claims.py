@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bakeoff import canonical, dsse, evidence, history, provenance, sealed
+from bakeoff import canonical, dsse, evidence, figures, history, kinds, looks, provenance, recorded, sealed
 from bakeoff.difference import Difference
 from bakeoff.dsse import Envelope
 from bakeoff.errors import BakeoffError, InputError
@@ -37,8 +37,10 @@ class Key:
 
     public: Ed25519PublicKey
     name: str
-    status: Literal["active", "retired"] = "active"
+    status: Literal["active", "retired", "unknown"] = "active"
     retired_at: datetime | None = None
+    told_at: datetime | None = None
+    """Until when it is known to be active; None: until now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def check(
     if opened is None:
         return replace(found, claims=(signed, stated))
     subjects, predicate = opened
-    shaped = _claim("fields", "none missing, none unknown", sealed.unlike(sealed.PREDICATE, predicate, ".predicate"))
+    shaped = _claim("fields", "none missing, none unknown, every value of its kind", kinds.values(predicate))
     if not shaped.holds:
         return replace(found, claims=(signed, stated, shaped))
     first = (signed, stated, shaped, _in_time(predicate, key))
@@ -117,12 +119,22 @@ def _claim(name: str, said: str, found: Iterator[Difference]) -> Claim:
         first = next(found, None)
     except BROKEN as error:
         told = " ".join(str(error).split())
-        return Claim(
-            name, holds=False, said=f"can't be checked: {told}", path=".", expected="a sealed value", found=told
-        )
+        said, path = f"can't be checked: {told}", _ABOUT.get(name, ".")
+        return Claim(name, holds=False, said=said, path=path, expected="a value of its kind", found=told)
     if first is None:
         return Claim(name, holds=True, said=said)
     return _no(name, first)
+
+
+_ABOUT = {
+    **dict.fromkeys(("rows", "aggregates", "live outcomes", "routing again", "looks again"), "rows:."),
+    **{name: f".predicate.{name}" for name in ("locks", "plan", "records", "rollout", "forced", "clock")},
+    **dict.fromkeys(("inputs", "copies"), ".predicate.evaluations"),
+    **dict.fromkeys(("foresight", "foresight again"), ".predicate.plan.body"),
+    **dict.fromkeys(("rests on", "demanded", "verdict", "findings again"), ".predicate.records.judgement"),
+    "key in use": ".predicate.sealed_at",
+}
+"""Where a claim is at home, should a value break its arithmetic."""
 
 
 def _no(name: str, first: Difference, said: str = "") -> Claim:
@@ -135,23 +147,27 @@ def _no(name: str, first: Difference, said: str = "") -> Claim:
 
 
 def _signed(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | None]:
-    """Return whether a known key signed, and which."""
-    for number, item in enumerate(envelope.signatures):
-        key = keys.get(item.keyid)
-        if key is None:
-            continue
-        if dsse.signed_by(envelope, key.public):
-            retired = "" if key.status == "active" else ", a key that was retired since"
-            return Claim("signature", holds=True, said=f"by {key.name} ({item.keyid[:_SHORT]}){retired}"), key
-        by = next((name for name, other in keys.items() if dsse.signed_by(envelope, other.public)), None)
-        if by is not None:
-            return _unsigned(f".signatures[{number}].keyid", by, item.keyid, f"made by {keys[by].name}"), None
-        said = f"{key.name} ({item.keyid[:_SHORT]}) did not sign this: payload, type or signature were changed"
-        return _unsigned(f".signatures[{number}].sig", f"a signature of {key.name}", "another", said), None
-    found = envelope.signatures[0].keyid
-    known = ", ".join(f"{key.name} ({keyid[:_SHORT]})" for keyid, key in keys.items()) or "none"
-    said = f"the key {found[:_SHORT]} is not known here: give its public half with --public-key FILE; known: {known}"
-    return _unsigned(".signatures[0].keyid", known, found, said), None
+    """Return whether a known key signed, it alone, and which.
+
+    Of several signatures whoever has no key could add one, and the file would be another.
+    """
+    if (count := len(envelope.signatures)) != 1:
+        said = f"{count} signatures: a seal has one, of the key that it names"
+        return _unsigned(".signatures", "one", str(count), said), None
+    (item,) = envelope.signatures
+    key, short = keys.get(item.keyid), item.keyid[:_SHORT]
+    if key is None:
+        known = ", ".join(f"{key.name} ({keyid[:_SHORT]})" for keyid, key in keys.items()) or "none"
+        said = f"the key {short} is not known here: give its public half with --public-key FILE; known: {known}"
+        return _unsigned(".signatures[0].keyid", known, item.keyid, said), None
+    if dsse.signed_by(envelope, key.public):
+        retired = ", a key that was retired since" if key.status == "retired" else ""
+        return Claim("signature", holds=True, said=f"by {key.name} ({short}){retired}"), key
+    by = next((name for name, other in keys.items() if dsse.signed_by(envelope, other.public)), None)
+    if by is not None:
+        return _unsigned(".signatures[0].keyid", by, item.keyid, f"made by {keys[by].name}"), None
+    said = f"{key.name} ({short}) did not sign this: payload, type or signature were changed"
+    return _unsigned(".signatures[0].sig", f"a signature of {key.name}", "another", said), None
 
 
 def _unsigned(path: str, expected: str, found: str, said: str) -> Claim:
@@ -189,7 +205,16 @@ def _in_time(predicate: Mapping[str, Any], key: Key | None) -> Claim:
             before = f"before {key.retired_at.isoformat()}, when {key.name} was retired"
             yield Difference(".predicate.sealed_at", before, sealed_at.isoformat())
 
-    return _claim("key in use", "when the seal was made", late())
+    claim = _claim("key in use", "when the seal was made", late())
+    if not claim.holds or key is None or key.status == "retired":
+        return claim
+    ask = "whether it was retired is not known: bakeoff keys export, where the key is, says so"
+    if key.status == "unknown":
+        return Claim("key in use", holds=None, said=f"not checked: {ask}")
+    if key.told_at is not None and datetime.fromisoformat(predicate["sealed_at"]) > key.told_at:
+        said = f"not checked: {key.name} was exported at {key.told_at.isoformat()}, before the seal was made; {ask}"
+        return Claim("key in use", holds=None, said=said)
+    return claim
 
 
 # --- What was sealed ------------------------------------------------------------------------------------------------
@@ -199,18 +224,22 @@ FROM_PREDICATE: tuple[tuple[str, str, Check], ...] = (
     ("locks", "their hashes follow from their configurations", provenance.locks),
     ("plan", "its digest is its name, and it is about these locks", provenance.plan),
     ("inputs", "ingests and evaluations are of the plan's corpus and questions", provenance.inputs),
-    ("records", "every record has its digest", provenance.records),
-    ("rests on", "plan, runs, tables and records are those that were judged", provenance.rests_on),
+    ("foresight", "what the plan saw and accepted agrees with its gates and steps", provenance.foresight),
+    ("copies", "questions, corpus and table are one throughout; not checked: how many have gold", figures.copies),
+    ("rests on", "plan, runs, tables and records are those that were judged", recorded.rests_on),
+    ("demanded", "probes, parity and checks come to what their findings say, of this run and table", recorded.demanded),
 )
 FROM_ROWS: tuple[tuple[str, str, Check], ...] = (
     ("rows", "counts and Merkle roots are those of the rows", provenance.rows),
-    ("aggregates", "every mean follows from the rows", provenance.aggregates),
+    ("records", "every record has its digest", recorded.records),
+    ("aggregates", "every figure follows from the rows; not checked: latencies, notes", figures.aggregates),
     ("live outcomes", "every figure by step and arm follows from the rows", history.live),
 )
 AFTER: tuple[tuple[str, str, Check], ...] = (
     ("verdict", "follows from the findings and the rollout", history.verdict),
     ("rollout", "its history replays to its state", history.rollout),
     ("clock", "one clock, and times in their order", history.clock),
+    ("looks", "each watched what the plan says, and did what follows", looks.taken_right),
     ("forced", "exactly what the history says", history.forced),
 )
 
@@ -241,8 +270,20 @@ def _content(
     if recompute and read is None and rows is not None:
         from bakeoff import recompute as again  # with numpy and scipy, which nothing else here needs
 
-        for name, said, of in again.CHECKS:
-            yield _claim(name, said, of(seal))
+        for name, said, of, left in again.CHECKS:
+            yield _again(name, said, of, left, seal)
+
+
+def _again(name: str, said: str, of: Check, left: Callable[[Sealed], str | None], seal: Sealed) -> Claim:
+    """Return the claim *name*; it was not checked where all holds but what is *left*, which says so."""
+    words: list[str] = []
+
+    def checked() -> Iterator[Difference]:
+        yield from of(seal)
+        words.extend(filter(None, [left(seal)]))
+
+    claim = _claim(name, said, checked())
+    return replace(claim, holds=None, said=words[0]) if claim.holds and words else claim
 
 
 def _with_rows(
@@ -269,18 +310,21 @@ def _with_rows(
 
 
 def _subjects(subjects: Sequence[Subject], files: Mapping[str, Sequence[str]]) -> Claim:
-    """Return whether the artifacts that lie there are those that were sealed."""
-    absent = [item.name for item in subjects if item.name not in files]
+    """Return whether the rows file is the one that was sealed, and artifacts that lie there hold what was digested."""
     for number, item in enumerate(subjects):
         if item.name in files and item.sha256 not in files[item.name]:
             found = ", ".join(files[item.name])
-            said = f"{item.name} is not the file that was sealed"
+            why = f": {found}" if found.startswith("none: ") else ""
+            said = f"{item.name} does not hold what was sealed{why}"
             return _no("artifacts", Difference(f".subject[{number}].digest.sha256", item.sha256, found), said)
-    there = len(subjects) - len(absent)
-    if not there:
-        return Claim("artifacts", holds=None, said="not checked: none of them lies there (--artifacts DIR)")
+    names = [item.name for item in subjects if item.name != provenance.ROWS_FILE]
+    absent = [name for name in names if name not in files]
+    rows = "; the rows file is the one that was sealed" if provenance.ROWS_FILE in files else ""
+    if len(absent) == len(names):
+        return Claim("artifacts", holds=None, said=f"not checked: none was found (--artifacts DIR){rows}")
     rest = f"; not there, so not checked: {', '.join(absent)}" if absent else ""
-    return Claim("artifacts", holds=True, said=f"{there} of {len(subjects)} are the files that were sealed{rest}")
+    said = f"{len(names) - len(absent)} of {len(names)} hold the content that was sealed{rest}{rows}"
+    return Claim("artifacts", holds=True, said=said)
 
 
 # --- One row of many ------------------------------------------------------------------------------------------------
@@ -319,7 +363,8 @@ def chain(links: Sequence[Link], head: Envelope | None, *, keys: Mapping[str, Ke
     signed, _ = _signed(head, keys)
     if not signed.holds:
         return numbered, tied, replace(signed, name="head", path=f"HEAD.json:{signed.path}")
-    return numbered, tied, _claim("head", f"{len(links)} seals, the newest is the last", _head(links, head))
+    said = f"{len(links)} seals, the newest is the last; signed {signed.said}"
+    return numbered, tied, _claim("head", said, _head(links, head))
 
 
 def _numbers(links: Sequence[Link]) -> Iterator[Difference]:

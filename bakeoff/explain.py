@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bakeoff import plural
 from bakeoff.errors import StateError
 from bakeoff.gold import STAGES, Cover, Span, Stage
 
@@ -142,16 +143,16 @@ def _legs(keeps: Case, loses: Case) -> tuple[str, ...]:
 def conclusion(found: Explanation) -> str:
     """Return one line that names the arrow where most was lost, and where most was gained."""
     lost, gained = found.count("lost"), found.count("gained")
+    asked = plural.counted(found.questions, "question")
     if lost or gained:
-        text = (
-            f"{lost or 'none'} of {found.questions} questions come less far in the funnel, {gained or 'none'} further"
-        )
+        come = plural.verb(lost, "comes", "come")
+        text = f"{lost or 'none'} of {asked} {come} less far in the funnel, {gained or 'none'} further"
         where = [said for said in (_most(found, kind) for kind in KINDS) if said]
         text = "; ".join([text, *where])
     elif found.unmeasured:
-        text = f"no change was measured in {found.questions} questions"
+        text = f"no change was measured in {asked}"
     else:
-        text = f"nothing changed: all {found.questions} questions came equally far in both runs"
+        text = f"nothing changed: {plural.every(found.questions, 'question')} came equally far in both runs"
     if not found.unmeasured:
         return text
     later = Counter(item.later for item in found.unmeasured)
@@ -240,7 +241,8 @@ def standing(case: Case, found: Sequence[Chunk]) -> str:
         part = f"only a part of it in the snapshot, {where}" if ranks else "not in the snapshot"
         return f"{part} ({legs})"
     if funnel["context"] == 0:
-        return f"{where}, not among the {len(case['retrieved_context'])} read"
+        part = "only a part of it" if any(chunk.gold and chunk.read for chunk in found) else "not"
+        return f"{where}, {part} among the {len(case['retrieved_context'])} read"
     if funnel["context"] is None:
         return "no gold to be found"
     used = {0: "read and not used", 1: "read and used", None: "read"}[funnel["used"]]

@@ -177,9 +177,14 @@ def _between(low: tuple[float, float], high: tuple[float, float], power: float, 
     return low[0] + (high[0] - low[0]) * min(1.0, max(0.0, (wanted - one) / (other - one)))
 
 
-def by_step(rollout: Strategy, *, traffic_per_hour: float, seed: int) -> dict[str, list[float | None]]:
-    """Return of every watched thing the smallest drop found by the end of each step; of latencies nothing is known."""
-    prepared = live.prepare(rollout, traffic_per_hour)
+def by_step(
+    rollout: Strategy, *, traffic_per_hour: float, seed: int, tuned_to: float | None = None
+) -> dict[str, list[float | None]]:
+    """Return of every watched thing the smallest drop found by the end of each step; of latencies nothing is known.
+
+    The sequences are tuned to the traffic that comes, or to what was expected before: *tuned_to*.
+    """
+    prepared = live.prepare(rollout, traffic_per_hour if tuned_to is None else tuned_to)
     arrive = [_thinned(looks(row, rollout, traffic_per_hour)) for row in strategy.timetable(rollout)]
     answers: dict[str, list[float | None]] = {}
     for watched in sorted(rollout.watch):

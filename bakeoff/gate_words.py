@@ -21,7 +21,14 @@ def sight(item: Item) -> str:
     seen = item.get("detectable")
     if seen is None or item.get("metric") in FACTS:
         return report.NOTHING
+    if sees_nothing(str(item.get("metric")), seen):
+        return "nothing"
     return f"{100 * seen:.1f} %" if item.get("metric") == LATENCY else report.number(seen)
+
+
+def sees_nothing(metric: str, detectable: float) -> bool:
+    """Return whether the smallest change to be seen is larger than any: a share can't move by more than the whole."""
+    return metric not in FACTS and metric != LATENCY and detectable > 1.0
 
 
 def sight_said(item: Item) -> str | None:
@@ -29,6 +36,8 @@ def sight_said(item: Item) -> str | None:
     seen = sight(item)
     if seen == report.NOTHING:
         return None
+    if sees_nothing(str(item.get("metric")), item["detectable"]):
+        return "it could not have seen any change that there can be"
     if item.get("rule") != "no_worse":
         return f"smallest distance from what is asked for that it would have shown: {seen}"
     return f"smallest {'growth' if item.get('metric') == LATENCY else 'loss'} it would have seen: {seen}"
@@ -57,3 +66,25 @@ def timings(judgement: Mapping[str, Any]) -> str | None:
         return None
     many = judgement.get("timings_made") or 1
     return f"latency by timings of record {used.get('record')}" + (f", newest of {many} of this plan" * (many > 1))
+
+
+def evaluations(judgement: Mapping[str, Any]) -> str | None:
+    """Return how often each side was evaluated for the plan and by which run it is judged; None: once at most."""
+    made: Mapping[str, int] = judgement.get("runs_made") or {}
+    said = [
+        f"{side} evaluated {made[side]} times for this plan, judged by run {judgement[side]['run_id']}"
+        for side in ("candidate", "baseline")
+        if made.get(side, 0) > 1
+    ]
+    return "; ".join(said) or None
+
+
+def repeated(judgement: Mapping[str, Any]) -> list[str]:
+    """Return what was measured more than once, so that somebody may have chosen, and by which of it was judged."""
+    return [said for said in (evaluations(judgement), timings(judgement)) if said]
+
+
+def accepted(judgement: Mapping[str, Any]) -> list[str]:
+    """Return what the plan was made in spite of: gates that can't see what they ask for, scores that were known."""
+    named = (("accepted_blind", "accepted blind"), ("known_scores", "planned after these runs were known"))
+    return [report.line(f"{what}: {', '.join(judgement[name])}") for name, what in named if judgement.get(name)]

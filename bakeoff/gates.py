@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import NormalDist
 
-from bakeoff import metrics, paired, power, stats
+from bakeoff import metrics, paired, plural, power, stats
 from bakeoff.cases import YES_NO
 from bakeoff.errors import InputError
 from bakeoff.findings import Finding, Judgement, Observations, Reason, Values, Worst
@@ -129,17 +129,17 @@ def _unfit(gate: Gate, profile: Profile, finding: Finding, found: Paired, expect
         return finding
     if missing > profile.unmeasured * seen:
         said = (
-            f"{found.only_candidate} questions have a value for the candidate alone and {found.only_baseline} for the "
-            f"baseline alone, of {seen}: more than {profile.unmeasured:.0%}"
+            f"{plural.counted(found.only_candidate, 'question')} {plural.have(found.only_candidate)} a value for the "
+            f"candidate alone and {found.only_baseline} for the baseline alone, of {seen}: more than "
+            f"{profile.unmeasured:.0%}"
         )
         return replace(finding, verdict=Verdict.ERROR, reason=Reason.ONE_SIDED, said=said)
     if seen < expected * (1.0 - profile.unmeasured) - ROUNDING:
-        said = f"{seen} questions have a value, the plan counts on {expected}"
+        said = f"{plural.counted(seen, 'question')} {plural.have(seen)} a value, the plan counts on {expected}"
         return replace(finding, verdict=Verdict.ERROR, reason=Reason.MISSING, said=said)
     least = max(gate.minimum, LEAST_TIMINGS if gate.metric == LATENCY else 2)
     if found.n < least:
-        many = "question" if found.n == 1 else "questions"
-        said, further = f"{found.n} {many} with a value, fewer than {least}", least - found.n
+        said, further = f"{plural.counted(found.n, 'question')} with a value, fewer than {least}", least - found.n
         return replace(
             finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.TOO_FEW, said=said, further_questions=further
         )

@@ -12,8 +12,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-import numpy as np
-
 from bakeoff.errors import ConfigError, InputError
 
 Level = Literal["span", "document", "none"]
@@ -27,7 +25,7 @@ DEFAULT_SHARE = 0.5
 
 # The UTF-8 forms of everything that str.isspace() calls white space; the encoding is self-synchronising, so that a
 # match in bytes never begins inside a character.
-_ASCII_SPACE = np.array([chr(code).isspace() for code in range(128)] + [False] * 128)
+_ASCII_SPACE = bytes(code < 128 and chr(code).isspace() for code in range(256))  # noqa: PLR2004  # ASCII ends there
 _WIDE_SPACE = re.compile(rb"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2(?:\x80[\x80-\x8a\xa8\xa9\xaf]|\x81\x9f)|\xe3\x80\x80")
 
 
@@ -287,8 +285,10 @@ class Folded:
 
     def __init__(self, text: str) -> None:
         """Fold *text*: 10 to 30 ms per MB; keeps as much memory as its UTF-8 form."""
+        import numpy as np  # brought in by whoever folds: most who need this module's nouns have no use for it
+
         raw = np.frombuffer(text.encode(), dtype=np.uint8)
-        blank = _ASCII_SPACE[raw]
+        blank = np.frombuffer(_ASCII_SPACE, dtype=np.bool_)[raw]
         if not text.isascii():
             for wide in _WIDE_SPACE.finditer(raw.data):
                 blank[wide.start() : wide.end()] = True

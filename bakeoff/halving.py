@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bakeoff import canonical, paired, power, stats
+from bakeoff import canonical, paired, plural, power, stats
 from bakeoff.cases import YES_NO
 from bakeoff.errors import InputError
 from bakeoff.paired import Paired
@@ -77,7 +77,7 @@ def rungs(count: int, questions: int, sweep: Sweep) -> tuple[Rung, ...]:
     least = sweep.first_rung or LEAST_RUNG
     if kept and questions < least:
         raise InputError(
-            f"{questions} questions for narrowing, fewer than the {least} of the first rung",
+            f"{plural.counted(questions, 'question')} for narrowing, fewer than the {least} of the first rung",
             hint="ask more questions, lower holdout or first_rung, or try fewer configurations",
         )
     by_size: dict[int, int] = {}  # a rung that would ask nothing new is one with the rung before it
@@ -102,8 +102,9 @@ def schedule(strata: Mapping[str, str], count: int, sweep: Sweep) -> Schedule:
     least = least_holdout(finalists, sweep)
     if kept_apart < least:
         raise InputError(
-            f"{kept_apart} of {len(ordered)} questions are the holdout: no result of fewer than {least} could show "
-            f"that one of {finalists} finalists is better at alpha {sweep.alpha:g}",
+            f"{kept_apart} of {plural.counted(len(ordered), 'question')} {plural.are(kept_apart)} the "
+            f"holdout: no result of fewer than {least} could show that one of "
+            f"{plural.counted(finalists, 'finalist')} is better at alpha {sweep.alpha:g}",
             hint="ask more questions, or raise holdout",
         )
     narrowing = ordered[kept_apart:]

@@ -5,14 +5,15 @@ Callers may rely on: each function yields what differs, the truest name of it fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from bakeoff import canary, sealed
 from bakeoff.difference import Difference
 from bakeoff.rollout import State, event_of
-from bakeoff.sealed import ARMS, Sealed, differ
+from bakeoff.sealed import ARMS, Live, Sealed, differ
 from bakeoff.strategy import Strategy
 from bakeoff.verdicts import Severity, Verdict, overall, worst
 
@@ -81,10 +82,7 @@ def clock(seal: Sealed) -> Iterator[Difference]:
     simulated = seal.predicate["clock"] == "simulated"
     if seal.predicate["clock"] not in ("wall", "simulated"):
         yield Difference(".predicate.clock", "wall or simulated", str(seal.predicate["clock"]))
-    order = [
-        *((f".predicate.evaluations.{arm}.finished_at", _finished(seal, arm), judged) for arm in ARMS),
-        (".predicate.sealed_at", judged, seal.predicate["sealed_at"]),
-    ]
+    order = [*_made(seal), (".predicate.sealed_at", judged, seal.predicate["sealed_at"])]
     if given is not None:
         yield from differ(given["clock"], seal.predicate["clock"], ".predicate.clock")
         for number, again in enumerate(records["rechecks"]):
@@ -97,8 +95,22 @@ def clock(seal: Sealed) -> Iterator[Difference]:
         yield from _late(path, before, after)
 
 
-def _finished(seal: Sealed, arm: str) -> str:
-    return str(seal.predicate["evaluations"][arm]["finished_at"])
+def _made(seal: Sealed) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, before, after) of what a judgement rests on: locks, plan, ingests, evaluations, records."""
+    said = seal.predicate
+    judged, planned = seal.record("judgement")["at"], said["plan"]["created_at"]
+    for arm in ARMS:
+        lock, ingest, run = (said[name][arm] for name in ("locks", "ingests", "evaluations"))
+        yield f".predicate.locks.{arm}.body.created_at", lock["body"]["created_at"], ingest["started_at"]
+        yield ".predicate.plan.created_at", lock["body"]["created_at"], planned
+        yield f".predicate.ingests.{arm}.finished_at", ingest["started_at"], ingest["finished_at"]
+        yield f".predicate.ingests.{arm}.finished_at", ingest["finished_at"], run["started_at"]
+        yield f".predicate.evaluations.{arm}.finished_at", run["started_at"], run["finished_at"]
+        yield f".predicate.evaluations.{arm}.finished_at", run["finished_at"], judged
+    yield ".predicate.plan.created_at", planned, judged
+    for kind in ("timings", "probes", "parity"):
+        if (found := said["records"][kind]) is not None:
+            yield f".predicate.records.{kind}.at", found["at"], judged
 
 
 def _late(path: str, before: str, after: str) -> Iterator[Difference]:
@@ -115,17 +127,33 @@ def live(seal: Sealed) -> Iterator[Difference]:
     path, told = ".predicate.rollout.outcomes.by_step", given["outcomes"]["by_step"]
     outcomes = seal.live()
     summed = sealed.by_step(outcomes, seal.events)
-    bare = [{name: value for name, value in item.items() if name != "units"} for item in told]
-    yield from differ(summed, bare, path, close=True)
-    for number, item in enumerate(told):
-        mine = [one for one in outcomes if (one.step, one.arm) == (item["step"], item["arm"])]
-        named = [one.bucket for one in mine if one.bucket is not None]
-        if not len(set(named)) <= item["units"] <= len(named):
-            between = f"{len(set(named))} to {len(named)}"
-            yield Difference(f"{path}[{number}].units", between, str(item["units"]))
+    yield from differ(summed, told, path, close=True)
+    yield from _in_order(outcomes)
+
+
+def _in_order(outcomes: Sequence[Live]) -> Iterator[Difference]:
+    """Yield where outcomes are not in order of time, or their units not numbered as they appear, each in its bucket."""
+    buckets: dict[int | None, int | None] = {None: None}
+    before: datetime | None = None
+    for number, one in enumerate(outcomes):
+        at, path = datetime.fromisoformat(one.at), f"rows:.outcomes[{number}]"
+        if before is not None and at < before:
+            yield Difference(f"{path}[0]", f"{before.isoformat()} or later", one.at)
+        if one.unit not in buckets:
+            yield from differ(len(buckets) - 1, one.unit, f"{path}[7]")
+            buckets[one.unit] = one.bucket
+        if buckets[one.unit] != one.bucket:
+            yield from differ(buckets[one.unit], one.bucket, f"{path}[3]")
+        before = at
+    places = [one.arrived for one in outcomes if one.arrived is not None]
+    if len(set(places)) < len(places):
+        yield Difference("rows:.outcomes", "outcomes that arrived one after the other", "one place twice")
 
 
 def forced(seal: Sealed) -> Iterator[Difference]:
     """Yield where the list of what was forced is not what the history says."""
-    found = sealed.forced(seal.record("judgement"), seal.events)
+    found = sealed.forced(seal.record("judgement"), seal.events, seal.routing)
     yield from differ(found, seal.predicate["forced"], ".predicate.forced")
+    for number, (before, item) in enumerate(pairwise(seal.routing), start=1):
+        path = f".predicate.rollout.routing[{number}].at"
+        yield from _late(path, before["at"], item["at"])

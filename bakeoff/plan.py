@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from bakeoff import canonical, gold, metrics, strategy
+from bakeoff import canonical, gold, metrics, plural, strategy
 from bakeoff.cases import YES_NO
 from bakeoff.config import Part
 from bakeoff.gold import Question
@@ -166,7 +166,7 @@ def _gate_sight(gate: Gate, profile: Profile, n: int) -> GateSight:
 
     least = LEAST_TIMINGS if gate.metric == LATENCY else 0
     if gate.metric not in FACTS and n < max(gate.minimum, least):
-        blind, because = True, f"{n} questions, fewer than {max(gate.minimum, least)}"
+        blind, because = True, f"{plural.counted(n, 'question')}, fewer than {max(gate.minimum, least)}"
     return GateSight(
         gate=gate.name,
         metric=gate.metric,
@@ -186,7 +186,7 @@ def _loss_shown(gate: NoWorse, profile: Profile, n: int) -> tuple[float | None, 
     sharing = max(len(profile.tested), 1) if gate.severity is Severity.BLOCK else 1
     rule = power.Rule(gate.margin, gate.minimum_effect, profile.alpha, profile.alpha / sharing)
     if n < 2:  # noqa: PLR2004  # one question has no spread
-        return None, f"{n} questions"
+        return None, plural.counted(n, "question")
     if gate.discordance is not None:
         found = power.detectable_yes_no(n, discordance=gate.discordance, rule=rule, power=profile.power)
         return found, f"arms differ on {gate.discordance:.0%} of the questions"
@@ -216,15 +216,18 @@ def _other_shown(gate: Gate, profile: Profile, n: int) -> tuple[float | None, st
     return z * spread / math.sqrt(n), because
 
 
-def steps(rollout: Strategy, *, traffic_per_hour: float, seed: int) -> tuple[StepSight, ...]:
+def steps(
+    rollout: Strategy, *, traffic_per_hour: float, seed: int, tuned_to: float | None = None
+) -> tuple[StepSight, ...]:
     """Return what the live looks will have been able to see of every watched outcome by the end of every step.
 
     Outcomes are counted as they come: *traffic_per_hour* for both arms together. The baseline's share is nothing at
-    100 %, and then nothing can be compared within the step; of a latency nothing is foretold.
+    100 %, and then nothing can be compared within the step; of a latency nothing is foretold. The looks are those that
+    were tuned to another traffic where *tuned_to* says so.
     """
     from bakeoff import foresight
 
-    shown = foresight.by_step(rollout, traffic_per_hour=traffic_per_hour, seed=seed)
+    shown = foresight.by_step(rollout, traffic_per_hour=traffic_per_hour, seed=seed, tuned_to=tuned_to)
     found = []
     for row in strategy.timetable(rollout):
         arms = foresight.looks(row, rollout, traffic_per_hour)

@@ -57,6 +57,10 @@ class Expectation(Part):
             )
         if any(getattr(self, name) is None for name in given):
             raise ValueError("an expectation has a value")
+        if isinstance(self.equals, list | Mapping):  # of a list a probe knows the length, an object is an error
+            raise ValueError(  # noqa: TRY004  # pydantic reports a ValueError, a TypeError passes it by
+                "equals asks for one number, text, true or false: no list and no object could pass"
+            )
         low, high = self.between or (self.at_least, self.at_most)
         if low is not None and high is not None and low > high:
             raise ValueError(f"the lower end {low:g} is above the upper end {high:g}: nothing could pass")

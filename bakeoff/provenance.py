@@ -1,4 +1,4 @@
-"""Claims about where a seal's figures come from: locks, plan, inputs, records, rows.
+"""Claims about where a seal's figures come from: locks, plan, inputs, rows.
 
 Callers may rely on: each function yields what differs, the truest name of it first; values of a wrong kind raise.
 """
@@ -6,15 +6,16 @@ Callers may rely on: each function yields what differs, the truest name of it fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from bakeoff import canonical, config, merkle, sealed
 from bakeoff.config import Lock
 from bakeoff.difference import Difference
-from bakeoff.sealed import ARMS, CASE_KEYS, MANY, ONE_OF_EACH, Sealed, differ
+from bakeoff.sealed import ARMS, Sealed, differ
 
-_KINDS = {"rechecks": "recheck", "rollback_checks": "rollback_check"}
+_ROUNDED = 1e-6
+"""By how much a figure of a plan may be apart from what it was computed as."""
 
 
 def locks(seal: Sealed) -> Iterator[Difference]:
@@ -41,6 +42,42 @@ def plan(seal: Sealed) -> Iterator[Difference]:
         yield from differ(wanted, given["body"][arm], f".predicate.plan.body.{arm}")
     accepted = {"blind": given["body"]["accepted_blind"], "known_scores": given["body"]["known_scores"]}
     yield from differ(accepted, seal.predicate["accepted"], ".predicate.accepted")
+
+
+def foresight(seal: Sealed) -> Iterator[Difference]:
+    """Yield where what the plan can see is not of its gates and steps, or is blind and was not accepted as such.
+
+    How much can be seen is not computed again here (`recompute.sight`); a gate that can't see its margin is blind.
+    """
+    body, path = seal.predicate["plan"]["body"], ".predicate.plan.body"
+    gates = [
+        {
+            "gate": gate["name"],
+            **{name: gate[name] for name in ("metric", "rule", "severity")},
+            "margin": gate.get("margin"),
+        }
+        for gate in body["gates"]["gates"]
+    ]
+    told = [{name: item[name] for name in ("gate", "metric", "rule", "severity", "margin")} for item in body["sight"]]
+    yield from differ(gates, told, f"{path}.sight")
+    for number, item in enumerate(body["sight"]):
+        margin, shown = item["margin"], item["detectable"]
+        if margin is not None and not item["blind"] and (shown is None or shown > margin + _ROUNDED):
+            yield Difference(f"{path}.sight[{number}].blind", f"true: it sees {shown}, not {margin}", "false")
+    blind = [item["gate"] for item in body["sight"] if item["blind"] and item["severity"] == "block"]
+    yield from differ(blind, body["accepted_blind"], f"{path}.accepted_blind")
+    for metric, count in body["questions"]["measurable"].items():
+        if count > body["questions"]["used"]:
+            most = f"{body['questions']['used']} at most, as many as there are"
+            yield Difference(f"{path}.questions.measurable.{metric}", most, str(count))
+    watch = body["rollout"]["watch"]
+    steps = [
+        {"step": number, "percent": step["percent"], "watched": name, "margin": watch[name]["margin"]}
+        for number, step in enumerate(body["rollout"]["steps"], start=1)
+        for name in sorted(watch)
+    ]
+    seen = [{name: item[name] for name in ("step", "percent", "watched", "margin")} for item in body["steps"]]
+    yield from differ(steps, seen, f"{path}.steps")
 
 
 def inputs(seal: Sealed) -> Iterator[Difference]:
@@ -77,101 +114,6 @@ def _identity(seal: Sealed, arm: str) -> Iterator[Difference]:
         yield from differ(canonical.digest(body), run["identity_sha256"], path)
 
 
-def _all(seal: Sealed) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (kind, path, record) of every record."""
-    given = seal.predicate["records"]
-    for kind in ONE_OF_EACH:
-        if given[kind] is not None:
-            yield kind, f".predicate.records.{kind}", given[kind]
-    for name in MANY:
-        for number, record in enumerate(given[name]):
-            yield _KINDS[name], f".predicate.records.{name}[{number}]", record
-
-
-def records(seal: Sealed) -> Iterator[Difference]:
-    """Yield where a record is not what its digest says."""
-    for kind, path, record in _all(seal):
-        body = {name: record[name] for name in ("kind", "plan_sha256", "config_hash", "run_id", "verdict", "body")}
-        at = datetime.fromisoformat(record["at"]).astimezone(UTC).isoformat()
-        yield from differ(canonical.digest(body | {"at": at}), record["sha256"], f"{path}.sha256")
-        yield from differ(kind, record["kind"], f"{path}.kind")
-
-
-def rests_on(seal: Sealed) -> Iterator[Difference]:
-    """Yield where a record is about another plan, run or table, or rests on another record, than was sealed."""
-    fixed, runs = seal.predicate["plan"], seal.predicate["evaluations"]
-    for kind, path, record in _all(seal):
-        if kind in ("probes", "parity"):
-            yield from differ(runs["candidate"]["run_id"], record["run_id"], f"{path}.run_id")
-        else:
-            yield from differ(fixed["sha256"], record["plan_sha256"], f"{path}.plan_sha256")
-        if kind != "rollback_check":
-            hashed = fixed["body"]["candidate"]["CONFIG_HASH"]
-            yield from differ(hashed, record["config_hash"], f"{path}.config_hash")
-    yield from _judged(seal)
-    yield from _named(seal)
-    yield from _timed(seal)
-
-
-def _judged(seal: Sealed) -> Iterator[Difference]:
-    """Yield where the judgement is of other things than the plan fixes and the runs have."""
-    fixed, path = seal.predicate["plan"], ".predicate.records.judgement.body"
-    body, plan_ = seal.record("judgement")["body"], fixed["body"]
-    wanted = {
-        "plan_sha256": fixed["sha256"],
-        "gates_sha256": canonical.digest(plan_["gates"]),
-        "profile": plan_["gates"]["profile"],
-        "label": plan_["gates"]["label"],
-        "alpha": plan_["gates"]["alpha"],
-        "seed": plan_["seed"],
-        "questions": {"name": plan_["questions"]["name"], "sha256": plan_["questions"]["sha256"]},
-        "corpus_sha256": plan_["corpus_sha256"],
-        "accepted_blind": plan_["accepted_blind"],
-        "known_scores": plan_["known_scores"],
-        **{arm: _side(seal, arm) for arm in ARMS},
-    }
-    for name, value in wanted.items():
-        yield from differ(value, body[name], f"{path}.{name}")
-
-
-def _side(seal: Sealed, arm: str) -> dict[str, Any]:
-    lock, run = seal.predicate["locks"][arm]["body"], seal.predicate["evaluations"][arm]
-    names = ("run_id", "table_sha256", "cases_sha256")
-    hashed = {"CHUNK_VERSION": lock["chunk_version"], "CONFIG_HASH": lock["config_hash"]}
-    return {"lock": lock["name"], **hashed, **{name: run[name] for name in names}}
-
-
-def _named(seal: Sealed) -> Iterator[Difference]:
-    """Yield where the judgement names another record than the one that was sealed, or is not what was begun on."""
-    given = seal.predicate["records"]
-    body = seal.record("judgement")["body"]
-    for kind in ("timings", "probes", "parity"):
-        if body.get(kind) is not None:
-            yield from differ(_reference(given[kind]), body[kind], f".predicate.records.judgement.body.{kind}")
-    for number, again in enumerate(given["rechecks"]):
-        if "began_on" in again["body"]:
-            path = f".predicate.records.rechecks[{number}].body.began_on"
-            yield from differ(_reference(given["judgement"]), again["body"]["began_on"], path)
-
-
-def _reference(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if record is None else {"record": record["record_id"], "sha256": record["sha256"]}
-
-
-def _timed(seal: Sealed) -> Iterator[Difference]:
-    """Yield where the timings that were judged are of other tables or questions."""
-    if seal.record("judgement")["body"]["timings"] is None:
-        return
-    body, path = seal.record("timings")["body"], ".predicate.records.timings.body"
-    tables = {
-        seal.predicate["locks"][arm]["body"]["config_hash"]: seal.predicate["evaluations"][arm]["table_sha256"]
-        for arm in ARMS
-    }
-    yield from differ(tables, body["tables"], f"{path}.tables")
-    questions = seal.predicate["plan"]["body"]["questions"]["sha256"]
-    yield from differ(questions, body["questions_sha256"], f"{path}.questions_sha256")
-
-
 ROWS_FILE = "rows.json"
 """What the statement calls the file of its rows."""
 
@@ -186,7 +128,7 @@ def subjects(seal: Sealed) -> Iterator[Difference]:
             f"evaluations/{given['evaluations'][arm]['run_id']}.cases": given["evaluations"][arm]["cases_sha256"]
             for arm in ARMS
         },
-        **{f"records/{item['record_id']}-{item['kind']}.record": item["sha256"] for _, _, item in _all(seal)},
+        **{f"records/{item['record_id']}-{item['kind']}.record": item["sha256"] for _, _, item in seal.records()},
     }
     named = {item.name: item.sha256 for item in seal.subjects}
     yield from differ([*wanted, ROWS_FILE], sorted(named, key=[*wanted, ROWS_FILE, *named].index), ".subject")
@@ -230,30 +172,6 @@ def _same_questions(seal: Sealed) -> Iterator[Difference]:
             yield Difference(f"{path}.question_id", "each question of the baseline once", row["question_id"])
         seen.add(row["question_id"])
         yield from differ(asked.get(row["question_id"]), row["question"], f"{path}.question")
-
-
-def aggregates(seal: Sealed) -> Iterator[Difference]:
-    """Yield where an aggregate is not that of the rows; a fact that the rows tell, too."""
-    facts = (seal.rows or {})["facts"]
-    for arm in ARMS:
-        cases, given = seal.cases(arm), seal.predicate["evaluations"][arm]["aggregates"]["aggregates"]
-        path = f".predicate.evaluations.{arm}.aggregates.aggregates"
-        names = tuple(given["means"])
-        for number, row in enumerate(cases):
-            yield from sealed.unlike(dict.fromkeys((*CASE_KEYS, *names)), row, f"rows:.{arm}[{number}]")
-        yield from differ(sealed.means(cases, names), given["means"], f"{path}.means", close=True)
-        sizes = [row["snapshot_size"] for row in cases]
-        errors = sum(row["error"] is not None for row in cases)
-        yield from differ(len(cases), given["questions"], f"{path}.questions")
-        yield from differ(errors, given["errors"], f"{path}.errors")
-        spread = {"least": min(sizes, default=None), "most": max(sizes, default=None)}
-        yield from differ(spread, given["snapshot_size"], f"{path}.snapshot_size")
-        wanted = {
-            "snapshot_size": sum(sizes) / len(sizes) if sizes else None,
-            "reader_errors": errors if sizes else None,
-        }
-        told = {name: facts[arm].get(name) for name in wanted}
-        yield from differ(wanted, told, f"rows:.facts.{arm}", close=True)
 
 
 def row(proof: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[Difference]:

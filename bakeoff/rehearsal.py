@@ -38,6 +38,8 @@ _HOUR = timedelta(hours=1)
 _LONGEST = 2.0
 """Times the strategy's hours after which a rollout that is still open counts as held, and a day for every step."""
 _DAY_HOURS = 24.0
+NOT_MEASURED = "left out: the KPIs are not measured anew, no rollout waits for them or is rolled back by them"
+AT_ONCE = "left out: whoever has to approve a step does so at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,13 @@ class Rehearsed:
 def _quartiles(values: Sequence[float]) -> list[float] | None:
     """Return the lower quartile, the median and the upper one; None without values."""
     return [round(float(at), 4) for at in np.percentile(values, (25, 50, 75))] if values else None
+
+
+def left_out(strategy: Strategy) -> tuple[str, ...]:
+    """Return in words what *strategy* asks for and no replay has."""
+    measures = strategy.recheck_at_steps or strategy.recheck_every_hours is not None
+    asks = any(step.approval for step in strategy.steps)
+    return (NOT_MEASURED,) * measures + (AT_ONCE,) * asks
 
 
 def check(rehearsal: Rehearsal) -> tuple[Injected, Injected]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any, Literal
 
+from bakeoff import plural
+
 NOTHING = "–"
 _LONGEST_WORD = 32
 """A longer word may be folded; what is shorter stays whole, so that it can be copied."""
@@ -244,9 +246,7 @@ def table(
     return Table(title, tuple(columns), cells, tuple(notes), tuple(narrow))
 
 
-def counted(count: int, what: str) -> str:
-    """Return `1 question`, `1,200 questions`: how many there are of *what*, a noun in the singular."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+counted = plural.counted
 
 
 def size(count: float) -> str:

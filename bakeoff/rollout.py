@@ -65,6 +65,7 @@ class Reason(StrEnum):
     SKIPS_STEPS = "skips_steps"
     NOTHING_TO_APPROVE = "nothing_to_approve"
     CLOCK_WENT_BACK = "clock_went_back"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,12 @@ class Look:
     findings: tuple[Mapping[str, Any], ...] = ()
     rechecked: bool = False
     """Whether the offline KPIs were measured anew for this look."""
+    known: int | None = None
+    """Outcomes of the whole rollout that it rests on, of `taken_at` and before; None where it could not be taken."""
+    taken_at: datetime | None = None
+    """Its own instant; what it leads to may be of a later one, since to measure anew takes its time."""
+    rules: int = 2
+    """By which rules it was taken: a history is replayed by its own."""
     kind: Literal["look"] = "look"
 
 
@@ -235,15 +242,21 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
+FIRST_RULES = 1
+"""Those of looks that name none: a last step that had its hours was taken for completing, whatever else it lacked."""
+
+
 def event_of(body: Mapping[str, Any]) -> Event:
     """Return the event that `body_of` made *body* of. Raises IntegrityError where it is none."""
     given = dict(body)
     try:
         if given.get("kind") == "look":
             given |= {
+                "rules": given.get("rules", FIRST_RULES),
                 "action": Action(given["action"]),
                 "verdict": Verdict(given["verdict"]),
                 "findings": tuple(given["findings"]),
+                "taken_at": None if given.get("taken_at") is None else datetime.fromisoformat(given["taken_at"]),
             }
         made: Event = _KINDS[given["kind"]](**given)
     except (KeyError, TypeError, ValueError) as error:

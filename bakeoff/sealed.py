@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from bakeoff import difference, evidence, metrics
+from bakeoff import difference, evidence, metrics, tallies, withheld
 from bakeoff.difference import Difference
 from bakeoff.errors import InputError
 from bakeoff.evidence import Subject
@@ -20,11 +21,13 @@ from bakeoff.verdicts import Verdict
 
 ARMS = ("baseline", "candidate")
 ENDED = ("completed", "rolled_back", "aborted")
-CASE_KEYS = ("question_id", "question", "snapshot_size", "error", "case_sha256")
+CASE_KEYS = ("question_id", "question", "snapshot_size", "error", "case_sha256", *tallies.MORE)
 """What a sealed case has beside its figures."""
 ONE_OF_EACH = ("timings", "probes", "judgement", "parity")
-MANY = ("rechecks", "rollback_checks")
-ROWS = ("baseline", "candidate", "facts", "outcomes")
+MANY = {"rechecks": "recheck", "rollback_checks": "rollback_check"}
+"""Lists of records, and the kind of record that each holds."""
+ROWS = ("baseline", "candidate", "facts", "outcomes", "lines")
+"""What the file of the rows holds; `lines` are those that `withheld` left out of probes and parity."""
 
 _RECORD = ("record_id", "kind", "plan_sha256", "config_hash", "run_id", "at", "verdict", "body", "sha256")
 _TREE = {"count": None, "root": None}
@@ -46,7 +49,8 @@ _EVALUATION: dict[str, Any] = {
 }
 _ROLLOUT: dict[str, Any] = {
     **_keys("rollout_id", "plan_sha256", "salt", "clock", "version", "state"),
-    "events": [_keys("version", "at", "event", "body")],
+    "events": [_keys("version", "at", "since", "event", "body")],
+    "routing": [_keys("at", "event", "bucket", "unit", "arm", "by", "reason")],
     "outcomes": {"by_step": [_keys(*_STEP, "latency_n", "first_at", "last_at", "units")], "rows": _TREE},
 }
 PREDICATE: dict[str, Any] = {
@@ -84,17 +88,41 @@ class Sealed:
     """The rows as they stand in their file."""
 
     def record(self, kind: str) -> dict[str, Any]:
-        """Return one of the records. Raises ValueError where there is none."""
+        """Return one of the records, as it was recorded where the rows are there. Raises ValueError without one."""
         found = self.predicate["records"][kind]
         if found is None:
             raise ValueError(f"there is no record of {kind}")
-        return dict(found)
+        return self.whole(kind, found)
+
+    def whole(self, kind: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a sealed *record* with what stays with the rows put back; as it is without them. Raises InputError."""
+        if self.rows is None:
+            return dict(record)
+        asked = [(row["question_id"], row["question"]) for row in self.rows["baseline"]]
+        lines = self.rows["lines"].get(kind, ())
+        return {**record, "body": withheld.whole(kind, record["body"], asked, lines)}
+
+    def records(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield (kind, path, record as it is sealed) of every record."""
+        given = self.predicate["records"]
+        for kind in ONE_OF_EACH:
+            if given[kind] is not None:
+                yield kind, f".predicate.records.{kind}", given[kind]
+        for name, kind in MANY.items():
+            for number, record in enumerate(given[name]):
+                yield kind, f".predicate.records.{name}[{number}]", record
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """The history of the rollout; empty where there was none."""
         rollout = self.predicate["rollout"]
         return [] if rollout is None else list(rollout["events"])
+
+    @property
+    def routing(self) -> list[dict[str, Any]]:
+        """What people said about routing beside the rollout; empty where there was none."""
+        rollout = self.predicate["rollout"]
+        return [] if rollout is None else list(rollout["routing"])
 
     def cases(self, arm: str) -> list[dict[str, Any]]:
         """Return the sealed cases of an arm."""
@@ -173,13 +201,18 @@ def outcome(judgement: str, phase: str | None) -> str:
 
 
 _BY_HAND = ("rollback", "abort")
+_SAID = {"killed": "kill", "unkilled": "unkill", "forced": "force to {arm}", "unforced": "unforce"}
+"""What people say about routing that sends somebody elsewhere than the rollout does."""
 
 
-def forced(judgement: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what people did against or beside what the figures said: who, what, why, when.
+def forced(
+    judgement: Mapping[str, Any], events: Sequence[Mapping[str, Any]], routing: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what people did against or beside what the figures said: who, what, why, when, in order of time.
 
-    A start past a judgement that did not pass, promotions out of turn, rollbacks and aborts by hand. *judgement* is its
-    record, *events* are those of the rollout, both as they are sealed.
+    A start past a judgement that did not pass, promotions out of turn, rollbacks and aborts by hand; the kill switch
+    and units of a forced arm. *judgement* is its record, *events* and *routing* are those of the rollout, all as they
+    are sealed.
     """
     found = []
     passed = judgement["verdict"] == Verdict.PASS
@@ -187,17 +220,16 @@ def forced(judgement: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) ->
         event = item["body"]["event"]
         if (event["kind"] == "start" and not passed) or event.get("force") or event["kind"] in _BY_HAND:
             found.append({"what": event["kind"], "by": event["by"], "why": event["why"], "at": item["at"]})
-    return found
-
-
-def means(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the mean of each figure over the *rows* that have it, with how many have and have not."""
-    return {name: asdict(metrics.aggregate(row[name] for row in rows)) for name in names}
+    for item in routing:
+        if (what := _SAID.get(item["event"])) is not None:
+            told = what.format(arm=item["arm"])
+            found.append({"what": told, "by": item["by"], "why": item["reason"], "at": item["at"]})
+    return sorted(found, key=lambda one: datetime.fromisoformat(one["at"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """One live outcome as it is sealed: of its unit the bucket alone."""
+    """One live outcome as it is sealed: of its unit the bucket, and a number that is the rollout's own."""
 
     at: str
     step: int
@@ -206,10 +238,14 @@ class Live:
     ok: bool
     latency_ms: float | None
     quality: float | None
+    unit: int | None
+    """Units are numbered from 0 as they first appear; None: nobody was named."""
+    arrived: int | None
+    """Its place in the order in which the outcomes were recorded, from 0; None: not known."""
 
 
 def by_step(outcomes: Sequence[Live], events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the live outcomes add up to by step and arm; but for `units`, whom the rows do not name."""
+    """Return what the live outcomes add up to by step and arm."""
     groups: dict[tuple[int, int], list[Live]] = {}
     for item in outcomes:
         groups.setdefault((item.step, ARMS.index(item.arm)), []).append(item)
@@ -235,4 +271,5 @@ def _summed(step: int, arm: int, items: Sequence[Live], share: float | None) -> 
         "latency_n": len(timed),
         "first_at": min(instants),
         "last_at": max(instants),
+        "units": len({item.unit for item in items if item.unit is not None}),
     }

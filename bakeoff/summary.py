@@ -191,7 +191,7 @@ def gates(data: Data, index: int, *, brief: bool = False) -> Table | None:
     found = judged.get("findings", ())
     if brief:
         narrow = (("difference>", "change>"), ("baseline>", "base>"), ("n>", None))
-        return report.table(head, _BRIEF, map(_brief, found), notes=_gate_notes(data, judged), narrow=narrow)
+        return report.table(head, _BRIEF, map(_brief, found), notes=_gate_notes(judged), narrow=narrow)
     rows = [
         (
             item.get("gate"),
@@ -206,7 +206,7 @@ def gates(data: Data, index: int, *, brief: bool = False) -> Table | None:
         )
         for item in found
     ]
-    return report.table(head, _GATES, rows, notes=_gate_notes(data, judged))
+    return report.table(head, _GATES, rows, notes=_gate_notes(judged))
 
 
 def _brief(item: Data) -> tuple[Any, ...]:
@@ -216,13 +216,10 @@ def _brief(item: Data) -> tuple[Any, ...]:
     return item.get("gate"), verdict, *figures, gate_change(item), gate_interval(item), gate_words.count(item)
 
 
-def _gate_notes(data: Data, judged: Data) -> list[str]:
+def _gate_notes(judged: Data) -> list[str]:
     has_intervals = any(item.get("low") is not None for item in judged.get("findings", ()))
     notes = [f"Of a level the interval is that of the value itself; {UNCORRECTED}."] * has_intervals
-    notes += [f"{said[0].upper()}{said[1:]}." for said in (gate_words.timings(judged),) if said]
-    against = (judged.get("baseline") or {}).get("run_id")
-    if against not in {None, data["runs"][0]["run_id"]}:
-        notes.append(f"Judged against another run than the baseline of this report: {against}.")
+    notes += [f"{said[0].upper()}{said[1:]}." for said in gate_words.repeated(judged)]
     for item in judged.get("findings", ()):
         if item.get("verdict") == "pass":
             continue
@@ -238,13 +235,13 @@ def _gate_notes(data: Data, judged: Data) -> list[str]:
 def verdicts(data: Data) -> list[str]:
     """Return, for each candidate, the verdict of its newest judgement, or that there is none: what is read first."""
     names = heads(data)
-    return [_verdict(data, names[index + 1], found) for index, found in enumerate(data["comparisons"])]
+    return [_verdict(names[index + 1], found) for index, found in enumerate(data["comparisons"])]
 
 
-def _verdict(data: Data, name: str, comparison: Data) -> str:
+def _verdict(name: str, comparison: Data) -> str:
     judged = comparison["judgement"]
     if judged is None:
-        return f"{name}: not judged"
+        return f"{name}: not judged against this baseline"
     open_ = [
         f"{item.get('gate')} {item.get('verdict')}"
         for item in judged.get("findings", ())
@@ -252,20 +249,18 @@ def _verdict(data: Data, name: str, comparison: Data) -> str:
     ]
     plan, at = str(judged.get("plan_sha256") or "")[:_DIGEST], str(judged.get("at") or "")[:_MINUTES].replace("T", " ")
     about = [f"plan {plan}"] * bool(plan) + [f"judged {at}"] * bool(at)
-    if (judged.get("baseline") or {}).get("run_id") not in {None, data["runs"][0]["run_id"]}:
-        about.append("against another run than this baseline")
     said = f"{name}: {str(judged.get('verdict', NOTHING)).upper()}" + (f" ({', '.join(about)})" if about else "")
     return said + (f": {', '.join(open_)}" if open_ else "")
 
 
 def badges(data: Data) -> list[str]:
-    """Return what a reader must know before any figure: profiles and labels of the judgements, tables that changed."""
+    """Return what a reader must know before any figure: profiles, labels, what was accepted, tables that changed."""
     found: list[str] = []
     for comparison in data["comparisons"]:
         judged = comparison["judgement"] or {}
         profile, clock = judged.get("profile"), judged.get("clock")
         said = (f"profile: {profile}" if profile else None, judged.get("label"), f"clock: {clock}" if clock else None)
-        found += [text for text in said if text]
+        found += [text for text in (*said, *gate_words.accepted(judged)) if text]
     return list(dict.fromkeys([*found, *data["warnings"]]))
 
 
@@ -316,7 +311,9 @@ def arrows(data: Data, index: int) -> Table:
     rows = [(item["arrow"].replace("_", " "), item["lost"], item["gained"]) for item in found["arrows"]]
     names = heads(data)
     title_ = f"{names[index + 1]} against {names[0]}, by arrow"
-    return report.table(title_, ("arrow", "lost>", "gained>"), rows, notes=(_LOST,))
+    absent = len(found["unmeasured"])
+    notes = [f"{report.counted(absent, 'question')} not measured on one side, counted in no row."] if absent else []
+    return report.table(title_, ("arrow", "lost>", "gained>"), rows, notes=(*notes, _LOST))
 
 
 def moved(data: Data) -> Table:

@@ -16,6 +16,15 @@ WHERE e.config_hash = %(config_hash)s AND e.questions_sha256 = %(questions_sha25
   AND e.finished_at IS NOT NULL AND NOT e.settings ? 'subset'
 ORDER BY e.number DESC LIMIT 1;
 
+-- name: runs_made
+-- How often each lock was evaluated on this ground since an instant; the runs that are judged count whenever they began.
+SELECT config_hash, count(*) FROM evaluations
+WHERE config_hash = ANY(%(config_hashes)s) AND questions_sha256 = %(questions_sha256)s
+  AND corpus_sha256 = %(corpus_sha256)s AND (settings ->> 'gold_share')::float8 = %(gold_share)s::float8
+  AND finished_at IS NOT NULL AND NOT settings ? 'subset'
+  AND (started_at >= %(since)s OR run_id = ANY(%(judged)s))
+GROUP BY config_hash;
+
 -- name: known_scores
 -- Evaluations of a lock on these questions, all or a part of them, about this corpus, that have cases, oldest first.
 SELECT run_id FROM evaluations e
@@ -23,3 +32,9 @@ WHERE config_hash = %(config_hash)s AND corpus_sha256 = %(corpus_sha256)s
   AND EXISTS (SELECT FROM evaluation_cases c WHERE c.run_id = e.run_id)
   AND %(questions_sha256)s IN (questions_sha256, settings #>> '{subset,of}')
 ORDER BY number;
+
+-- name: judgement_of_pair
+-- The newest judgement of one run against another.
+SELECT record_id, kind, plan_sha256, config_hash, run_id, at, verdict, body, sha256 FROM records
+WHERE kind = 'judgement' AND run_id = %(candidate)s AND body #>> '{baseline,run_id}' = %(baseline)s
+ORDER BY record_id DESC LIMIT 1;

@@ -14,6 +14,14 @@ COPY outcomes_arriving (number, at, outcome_id, derived, arm, step, ok, unit, la
 SELECT outcomes_partition(day)
 FROM (SELECT DISTINCT (at AT TIME ZONE 'UTC')::date AS day FROM outcomes_arriving ORDER BY day) AS days;
 
+-- name: lock_to_add
+-- Let no look begin until what is stored in this transaction is there; others may store meanwhile.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('bakeoff.outcomes|' || %(rollout_id)s, 0));
+
+-- name: lock_to_look
+-- Wait for what is being stored, and let nothing be stored until this transaction ends: a look sees one state.
+SELECT pg_advisory_xact_lock(hashtextextended('bakeoff.outcomes|' || %(rollout_id)s, 0));
+
 -- name: keep_named
 -- Store the outcomes that have an id, once each.
 INSERT INTO outcomes (rollout_id, at, outcome_id, arm, step, ok, unit, latency_ms, quality)

@@ -31,11 +31,31 @@ VALUES (%(rollout_id)s, %(version)s, %(kind)s, %(body)s, %(at)s);
 SELECT roll_back(%(rollout_id)s, %(why)s, %(by)s, %(at)s);
 
 -- name: matching
--- The rollouts that a reference may mean, the open one first, then newest first: empty, an id, a plan's beginning.
-SELECT rollout_id, plan_sha256, baseline, candidate, salt, clock, version, phase, weight_bp, state, started_at, updated_at
-FROM rollouts
-WHERE %(ref)s = '' OR rollout_id = %(ref)s OR (length(%(ref)s) >= 4 AND starts_with(plan_sha256, %(ref)s))
-ORDER BY phase IN ('running', 'paused') DESC, started_at DESC, length(rollout_id) DESC, rollout_id DESC;
+-- The rollouts that a reference may mean, the open one first, then who began last: empty, an id, a plan's beginning.
+SELECT r.rollout_id, r.plan_sha256, r.baseline, r.candidate, r.salt, r.clock, r.version, r.phase, r.weight_bp, r.state,
+       r.started_at, r.updated_at
+FROM rollouts r LEFT JOIN rollout_events began ON began.rollout_id = r.rollout_id AND began.version = 1
+WHERE %(ref)s = '' OR r.rollout_id = %(ref)s OR (length(%(ref)s) >= 4 AND starts_with(r.plan_sha256, %(ref)s))
+ORDER BY r.phase IN ('running', 'paused') DESC, began.event_id DESC NULLS LAST;
+
+-- name: with_traffic
+-- The same for what moves real traffic, in the order of what routes: on its way, then who moved last; a rehearsal by id alone.
+SELECT r.rollout_id, r.plan_sha256, r.baseline, r.candidate, r.salt, r.clock, r.version, r.phase, r.weight_bp, r.state,
+       r.started_at, r.updated_at
+FROM rollouts r LEFT JOIN rollout_events last ON last.rollout_id = r.rollout_id AND last.version = r.version
+WHERE r.rollout_id = %(ref)s
+   OR (r.clock = 'wall' AND (%(ref)s = '' OR (length(%(ref)s) >= 4 AND starts_with(r.plan_sha256, %(ref)s))))
+ORDER BY r.phase IN ('running', 'paused') DESC, last.event_id DESC NULLS LAST;
+
+-- name: brought
+-- The completed rollout whose candidate is in production now, with that lock.
+SELECT r.rollout_id, l.name, l.config_hash
+FROM rollouts r
+JOIN rollout_events last ON last.rollout_id = r.rollout_id AND last.version = r.version
+JOIN locks l ON l.config_hash = r.candidate
+WHERE r.clock = 'wall' AND r.phase = 'completed'
+  AND r.candidate = (SELECT config_hash FROM lock_events WHERE event = 'activated' ORDER BY event_id DESC LIMIT 1)
+ORDER BY last.event_id DESC LIMIT 1;
 
 -- name: open
 -- The rollout whose traffic is on its way, if there is one.

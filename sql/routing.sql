@@ -9,7 +9,7 @@ ORDER BY r.phase IN ('running', 'paused') DESC, last.event_id DESC NULLS LAST
 LIMIT 1;
 
 -- name: at
--- The same as it was at an instant, from the history.
+-- The same as it was at an instant, from the history, by when each move was written: then routers heard of it.
 SELECT r.rollout_id, was.version, r.salt, r.baseline, r.candidate, was.phase, was.weight_bp,
        (SELECT e.config_hash FROM lock_events e
         WHERE e.event = 'activated' AND e.at <= %(instant)s ORDER BY e.event_id DESC LIMIT 1) AS production
@@ -18,7 +18,7 @@ CROSS JOIN LATERAL (
     SELECT e.event_id, e.version, e.body -> 'state' ->> 'phase' AS phase,
            (e.body -> 'state' ->> 'weight_bp')::integer AS weight_bp
     FROM rollout_events e
-    WHERE e.rollout_id = r.rollout_id AND e.at <= %(instant)s
+    WHERE e.rollout_id = r.rollout_id AND e.recorded_at <= %(instant)s
     ORDER BY e.version DESC LIMIT 1
 ) AS was
 WHERE r.clock = 'wall'
@@ -30,12 +30,21 @@ LIMIT 1;
 SELECT min(started_at), greatest(clock_timestamp(), max(updated_at)) FROM rollouts WHERE clock = 'wall';
 
 -- name: at_of
--- One rollout, also one by a simulated clock, as it was at an instant of its own; what is in production is left out.
+-- One rollout, also one by a simulated clock, as it was at an instant of its own clock; what is in production is left out.
 SELECT r.rollout_id, e.version, r.salt, r.baseline, r.candidate, e.body -> 'state' ->> 'phase' AS phase,
        (e.body -> 'state' ->> 'weight_bp')::integer AS weight_bp
 FROM rollouts r JOIN rollout_events e USING (rollout_id)
-WHERE r.rollout_id = %(rollout_id)s AND e.at <= %(instant)s
+WHERE r.rollout_id = %(rollout_id)s
+  AND (e.version = 1 OR CASE r.clock WHEN 'wall' THEN e.recorded_at ELSE e.at END <= %(instant)s)
 ORDER BY e.version DESC LIMIT 1;
+
+-- name: moments
+-- From when on each state of one rollout held, in order; what was written later, with an earlier clock, ends it too.
+SELECT min(CASE r.clock WHEN 'wall' THEN e.recorded_at ELSE e.at END) OVER (ORDER BY e.version DESC) AS since,
+       (e.body -> 'state' ->> 'step')::integer AS step, e.body -> 'state' ->> 'phase' AS phase
+FROM rollouts r JOIN rollout_events e USING (rollout_id)
+WHERE r.rollout_id = %(rollout_id)s
+ORDER BY e.version;
 
 -- name: said
 -- The last word on the kill switch, on each forced unit and on shadow: until an instant, or of all time for NULL.

@@ -247,6 +247,8 @@ CREATE TABLE outcomes (
     unit       text,
     latency_ms real CHECK (latency_ms >= 0 AND latency_ms < 'infinity'),
     quality    real CHECK (quality BETWEEN 0 AND 1),
+    -- When it was written, by the server's clock: of outcomes that came late it says which look could know them.
+    recorded_at timestamptz DEFAULT clock_timestamp(),
     PRIMARY KEY (rollout_id, at, outcome_id)
 ) PARTITION BY RANGE (at);
 
@@ -280,28 +282,51 @@ CREATE INDEX rollout_notices_unsent ON rollout_notices (notice_id) WHERE sent_at
 CREATE UNIQUE INDEX rollout_notices_held_once ON rollout_notices (rollout_id, (body ->> 'step')) WHERE kind = 'held';
 
 -- The way back: one statement, for people at psql, too. Works in every phase; where nothing is left to take back, the
--- version that is there already comes back. One thing is refused: to take a lock out of production that somebody put there
--- after the rollout had completed.
+-- version that is there already comes back. Of a completed rollout two things are refused: to take it back under a later
+-- one with real traffic that stands on it, and to take a lock out of production that somebody put there afterwards.
 CREATE FUNCTION roll_back(which text, why text, who text, at timestamptz DEFAULT date_trunc('second', clock_timestamp()))
 RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     was rollouts;
+    later rollouts;
     production text;
     told text;
     made jsonb;
 BEGIN
-    -- Whoever changes activations locks their log before the row: a completed rollout's way back does so, too.
-    IF EXISTS (SELECT FROM rollouts WHERE rollout_id = which AND phase = 'completed') THEN
-        LOCK TABLE lock_events IN SHARE ROW EXCLUSIVE MODE;
-    END IF;
-    SELECT * INTO was FROM rollouts WHERE rollout_id = which FOR UPDATE;
-    IF NOT FOUND THEN
+    -- Whoever changes activations, or starts a rollout, locks the log of activations before the row: a completed rollout's
+    -- way back does so, too. One that completes while its row is waited for gives the row back and begins again.
+    LOOP
+        IF EXISTS (SELECT FROM rollouts WHERE rollout_id = which AND phase = 'completed') THEN
+            LOCK TABLE lock_events IN SHARE ROW EXCLUSIVE MODE;
+            SELECT * INTO was FROM rollouts WHERE rollout_id = which FOR UPDATE;
+            EXIT;
+        END IF;
+        BEGIN
+            SELECT * INTO was FROM rollouts WHERE rollout_id = which FOR UPDATE;
+            EXIT WHEN was.phase IS DISTINCT FROM 'completed';
+            RAISE EXCEPTION USING ERRCODE = 'BO001';
+        EXCEPTION WHEN SQLSTATE 'BO001' THEN
+            NULL;
+        END;
+    END LOOP;
+    IF was.rollout_id IS NULL THEN
         RAISE EXCEPTION 'no rollout %', which;
     END IF;
     IF was.phase IN ('rolled_back', 'aborted') THEN
         RETURN was.version;
     END IF;
     IF was.phase = 'completed' AND was.clock = 'wall' THEN
+        SELECT r.* INTO later
+        FROM rollouts r
+        JOIN rollout_events began ON began.rollout_id = r.rollout_id AND began.version = 1
+        WHERE r.clock = 'wall' AND r.phase IN ('running', 'paused', 'completed') AND began.event_id > (
+            SELECT event_id FROM rollout_events WHERE rollout_id = which AND version = 1
+        )
+        ORDER BY began.event_id DESC LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION '% completed before %, which is %', which, later.rollout_id, later.phase
+                USING HINT = 'roll back ' || later.rollout_id || ' first';
+        END IF;
         SELECT config_hash INTO production FROM lock_events WHERE event = 'activated' ORDER BY event_id DESC LIMIT 1;
         IF production NOT IN (was.baseline, was.candidate) THEN
             RAISE EXCEPTION '% (%) was put into production after % completed: it is not taken out by a rollback',

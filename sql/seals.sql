@@ -21,6 +21,11 @@ WHERE (%(plan_sha256)s::text IS NULL OR plan_sha256 = %(plan_sha256)s)
   AND (%(number)s::bigint IS NULL OR number = %(number)s)
 ORDER BY number DESC LIMIT 1;
 
+-- name: of_rollout
+-- The newest seal of a rollout.
+SELECT number, payload_sha256, previous, keyid, sealed_at, plan_sha256, rollout_id, outcome, verdict, envelope
+FROM seals WHERE rollout_id = %(rollout_id)s ORDER BY number DESC LIMIT 1;
+
 -- name: matching
 -- The seals that a reference may mean: a number, the beginning of a payload's digest.
 SELECT number, payload_sha256, previous, keyid, sealed_at, plan_sha256, rollout_id, outcome, verdict, envelope
@@ -36,10 +41,11 @@ SELECT rows FROM seals WHERE number = %(number)s;
 SELECT body, body_sha256 FROM locks WHERE config_hash = %(config_hash)s;
 
 -- name: cases
--- Every case of a run: the digest of the whole that the server keeps, its figures, and how much was retrieved.
+-- Every case of a run: the digest of the whole that the server keeps, its figures, how much was retrieved and read.
 SELECT encode(result_sha256, 'hex'),
-       result - '{retrieval_snapshot,retrieved_context,gold,funnel,token_counts}'::text[],
-       jsonb_array_length(result -> 'retrieval_snapshot')
+       result - '{retrieval_snapshot,retrieved_context,gold}'::text[],
+       jsonb_array_length(result -> 'retrieval_snapshot'),
+       jsonb_array_length(result -> 'retrieved_context')
 FROM evaluation_cases WHERE run_id = %(run_id)s ORDER BY ordinal;
 
 -- name: judgement
@@ -63,6 +69,20 @@ WHERE kind = %(kind)s AND body ->> 'rollout' = %(rollout_id)s ORDER BY record_id
 SELECT plan_sha256 FROM records WHERE kind = 'judgement' AND plan_sha256 IS NOT NULL ORDER BY record_id DESC LIMIT 1;
 
 -- name: outcomes
--- Every live outcome of a rollout, in order of time.
-SELECT at, step, arm, unit, ok, latency_ms, quality FROM outcomes
-WHERE rollout_id = %(rollout_id)s ORDER BY at, outcome_id COLLATE "C";
+-- Every live outcome of a rollout, in order of time, with its place in the order in which they were recorded.
+SELECT at, step, arm, unit, ok, latency_ms, quality,
+       CASE WHEN recorded_at IS NOT NULL
+            THEN row_number() OVER (ORDER BY recorded_at NULLS FIRST, at, outcome_id COLLATE "C") - 1 END
+FROM outcomes WHERE rollout_id = %(rollout_id)s ORDER BY at, outcome_id COLLATE "C";
+
+-- name: said_while
+-- What people said about routing in a span of time, and before it the last word on whatever was not as usual by then.
+SELECT event, value, arm, at, by, reason
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY at < %(since)s, CASE WHEN event IN ('killed', 'unkilled') THEN 1
+                                 WHEN event IN ('forced', 'unforced') THEN 2 ELSE 3 END, value
+                                 ORDER BY event_id DESC) AS back
+    FROM route_events WHERE at <= %(until)s
+) AS known
+WHERE at >= %(since)s OR (back = 1 AND event IN ('killed', 'forced', 'shadow_off'))
+ORDER BY event_id;

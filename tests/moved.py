@@ -99,3 +99,21 @@ def in_production(conn: Connection) -> str:
     found = locks.active(conn)
     assert found is not None
     return found[0].config_hash
+
+
+def recorded_as_told(conn: Connection) -> None:
+    """From here on an event is written at the instant that it tells of, or at that of `recorded_at`: a test's clock."""
+    conn.execute(
+        "CREATE FUNCTION recorded_as_told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "NEW.recorded_at := coalesce(nullif(current_setting('test.recorded_at', true), '')::timestamptz, NEW.at); "
+        "RETURN NEW; END $$"
+    )
+    conn.execute(
+        "CREATE TRIGGER recorded_as_told BEFORE INSERT ON rollout_events "
+        "FOR EACH ROW EXECUTE FUNCTION recorded_as_told()"
+    )
+
+
+def recorded_at(conn: Connection, at: datetime | None) -> None:
+    """What this session does from here on is written *at* this instant; None: at the one that it tells of."""
+    conn.execute("SELECT set_config('test.recorded_at', %s, false)", ("" if at is None else at.isoformat(),))

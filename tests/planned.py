@@ -101,7 +101,7 @@ class Planned:
         with connect() as conn:
             return judge.run(conn, stored, judge.Wanted(**wanted), connect=connect, now=LATER)
 
-    def timings(self, stored: Stored, sides: tuple[Lock, Lock] | None = None) -> Record:
+    def timed(self, stored: Stored, sides: tuple[Lock, Lock] | None = None) -> timing.Timed:
         """Time both sides."""
         return timing.run(
             support.connector(self.url),
@@ -111,6 +111,10 @@ class Planned:
             now=clock.now,
             options=timing.Options(cache_dir=support.CACHE),
         )
+
+    def timings(self, stored: Stored, sides: tuple[Lock, Lock] | None = None) -> Record:
+        """The record of a timing of both sides."""
+        return self.timed(stored, sides).record
 
     def tamper(self, table: str, statement: LiteralString, *values: object) -> None:
         """Change what may not be changed, as somebody with all rights can; some row is changed."""

@@ -13,6 +13,7 @@ from bakeoff import strategy
 from bakeoff.adapters import locks, plans, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.rollouts import Clock, Rollout
+from bakeoff.config import Lock
 from bakeoff.rollout import Event
 from bakeoff.stages import advance, plan, recheck, watch
 from bakeoff.stages.advance import Ticked
@@ -65,7 +66,7 @@ class Rolled:
         """Begin; nobody made probes, which is forced."""
         options: dict[str, Any] = {"by": "ada", "why": "a test", "force": True} | given
         with self.connect() as conn:
-            return advance.start(conn, self.stored, clock=clock, now=now, **options)
+            return advance.start(conn, self.stored, clock=clock, now=lambda: now, **options)
 
     def found(self) -> Rollout:
         """The newest rollout as it is now."""
@@ -110,12 +111,14 @@ class Rolled:
         return support.rows(self.url, query)
 
 
-def add_plan(made: Planned, rollout: Strategy, *, traffic: float = TRAFFIC) -> Stored:
-    """Plan the wide lock in place of the narrow one."""
+def add_plan(
+    made: Planned, rollout: Strategy, *, traffic: float = TRAFFIC, sides: tuple[Lock, Lock] | None = None
+) -> Stored:
+    """Plan the wide lock in place of the narrow one, or other *sides*."""
     with support.connector(made.url)() as conn:
         return plan.run(
             conn,
-            plan.Sides(made.narrow, made.wide),
+            plan.Sides(*(sides or (made.narrow, made.wide))),
             str(made.questions),
             (judged.profile(*GATES), rollout),
             now=support.NOW,

@@ -10,11 +10,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bakeoff import canonical, dsse, evidence, gates, recompute, sealed
+from bakeoff import canonical, dsse, evidence, gates, recompute, sealed, withheld
 from bakeoff.claims import Key, Report, check
 from bakeoff.dsse import Envelope
 from bakeoff.sealed import ARMS, Sealed
 from tests.sealed_parts import (
+    ASKED,
+    LINES,
     Options,
     add_rechecks,
     add_records,
@@ -26,9 +28,9 @@ from tests.sealed_parts import (
     lock,
     plan_of,
     record,
-    rolled,
     tree,
 )
+from tests.sealed_rollout import rolled
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def subjects(predicate: dict[str, Any]) -> dict[str, str]:
 def redigest(found: dict[str, Any]) -> None:
     """Give a record the digest that it has now."""
     names = ("kind", "plan_sha256", "config_hash", "run_id", "verdict", "body", "at")
-    found["sha256"] = canonical.digest({name: found[name] for name in names})
+    whole = {**found, "body": withheld.whole(found["kind"], found["body"], ASKED, LINES.get(found["kind"], ()))}
+    found["sha256"] = canonical.digest({name: whole[name] for name in names})
 
 
 @cache
@@ -137,12 +140,12 @@ def _made(options: Options) -> Sample:
     facts = {
         arm: {
             "max_embedding_token_count": 100, "embedding_tokens_over_limit": 0, "leaked_prefixes": leaks,
-            "dedup_share": 0.0, "reader_errors": 0,
+            "dedup_share": 0.1, "reader_errors": 0,
             "snapshot_size": sum(row["snapshot_size"] for row in lines[arm]) / options.questions,
         }
         for arm in ARMS
     }  # fmt: skip
-    rows: dict[str, Any] = {**lines, "facts": facts, "outcomes": live}
+    rows: dict[str, Any] = {**lines, "facts": facts, "outcomes": live, "lines": LINES}
     bodies = {arm: one.model_dump(mode="json") for arm, one in locks.items()}
     body = fixed.body()
     predicate: dict[str, Any] = {
@@ -151,14 +154,14 @@ def _made(options: Options) -> Sample:
         "plan": {"sha256": fixed.digest, "created_at": iso(10), "body": body},
         "ingests": {arm: ingest(arm) for arm in ARMS},
         "evaluations": {arm: evaluation(arm, locks[arm], lines[arm], evidence.as_decimals(lines[arm])) for arm in ARMS},
-        "rollout": part, "accepted": {"blind": ["f1-gain"], "known_scores": []},
+        "rollout": part, "accepted": {"blind": body["accepted_blind"], "known_scores": []},
         "environment": {
             **dict.fromkeys(("python", "platform", "postgres", "pgvector", "textsearch"), "18.1"), "bakeoff": "0.1.0",
             "packages": {"numpy": "2.0"}, "models": {arm: one["embedder"] for arm, one in bodies.items()},
         },
     }  # fmt: skip
     add_records(predicate, rng, [row["question_id"] for row in lines["baseline"]])
-    predicate["records"]["judgement"] = {"body": {"timings": {}}}
+    predicate["records"]["judgement"] = {"body": {"timings": {}, "findings": []}}
     judged = gates.judge(fixed.gates, recompute.observations(Sealed(predicate, rows=rows)), seed=fixed.seed)
     told = judgement_body(predicate, judged, judged.verdict)
     about = {"plan_sha256": fixed.digest, "config_hash": locks["candidate"].config_hash, "run_id": "run-candidate"}
@@ -168,7 +171,7 @@ def _made(options: Options) -> Sample:
         add_rechecks(predicate, options)
     predicate["verdict"] = judged.verdict.value
     predicate["outcome"] = sealed.outcome(judged.verdict.value, None if part is None else part["state"]["phase"])
-    predicate["forced"] = sealed.forced(made, events)
+    predicate["forced"] = sealed.forced(made, events, [] if part is None else part["routing"])
     return Sample(predicate, rows, private())
 
 

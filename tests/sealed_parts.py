@@ -5,16 +5,25 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from bakeoff import canary, canonical, cases, config, evidence, provenance, recompute, rollout, rules, sealed
+from bakeoff import (
+    canonical,
+    cases,
+    config,
+    provenance,
+    recompute,
+    rules,
+    tallies,
+    withheld,
+)
 from bakeoff import plan as planning
 from bakeoff.config import Lock
-from bakeoff.findings import Judgement
-from bakeoff.rollout import Action, Event, Look, Promote, Rollback, Start, State
-from bakeoff.sealed import ARMS, Live
+from bakeoff.findings import Finding, Judgement, Reason
+from bakeoff.sealed import ARMS
 from bakeoff.strategy import Strategy
-from bakeoff.verdicts import Verdict
+from bakeoff.verdicts import Severity, Verdict
 
 BEGAN = datetime(2026, 1, 2, 3, 0, 0, tzinfo=UTC)
 GATES: dict[str, Any] = {
@@ -38,10 +47,21 @@ GATES: dict[str, Any] = {
 }
 STRATEGY: dict[str, Any] = {
     "strategy": "short",
-    "watch": {"errors": {"margin": 0.02, "base_rate": 0.98}},
-    "steps": [{"percent": 20, "hours": 2}, {"percent": 100, "hours": 2}],
+    "recheck_at_steps": False,
+    "watch": {
+        "errors": {"margin": 0.02, "base_rate": 0.98},
+        "quality": {"margin": 0.3, "base_rate": 0.5, "at_least": 0.1},
+        "latency_p95": {"margin": 0.5},
+    },
+    "steps": [{"percent": 50, "hours": 2}, {"percent": 100, "hours": 2}],
 }
+RECHECKED = ({"watched": "recheck f1", "verdict": "pass", "action": "go", "margin": None, "said": "none worse"},)
+"""What a look says of KPIs that were measured anew."""
 MEANS = cases.MEANS
+ASKED = [(f"q{number:04d}", f"What is {number}?") for number in range(200)]
+PLACES = {question_id: number for number, (question_id, _) in enumerate(ASKED)}
+LINES = {"probes": ["q0003 quotes itself", "2020"]}
+"""What a probe found, which warns only."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class Options:
 
     seed: int = 7
     questions: int = 110
-    outcomes: int = 120
+    outcomes: int = 400
     clock: str = "simulated"
     story: str = "completed"
     """completed, rolled_back, forced, judged (no rollout), stopped (no rollout, a gate fails)."""
@@ -74,8 +94,8 @@ def sha(text: str) -> str:
 
 
 def record(number: int, kind: str, body: dict[str, Any], **about: Any) -> dict[str, Any]:
-    """A record with its digest."""
-    made = {
+    """A record with its digest, as it is sealed."""
+    made: dict[str, Any] = {
         "kind": kind,
         "plan_sha256": None,
         "config_hash": None,
@@ -84,7 +104,8 @@ def record(number: int, kind: str, body: dict[str, Any], **about: Any) -> dict[s
         **about,
         "body": body,
     }
-    return {"record_id": number, **made, "sha256": canonical.digest(made)}
+    left = withheld.without(kind, body, PLACES)[0]
+    return {"record_id": number, **made, "body": left, "sha256": canonical.digest(made)}
 
 
 # --- The parts ------------------------------------------------------------------------------------------------------
@@ -111,9 +132,12 @@ def case_rows(rng: random.Random, arm: str, count: int, *, good: float) -> list[
         right = int(rng.random() < good)
         figures: dict[str, Any] = dict.fromkeys(MEANS)
         figures |= {"answer_right": right, "f1": round(0.5 * right + 0.4 * rng.random(), 6), "em": float(right)}
-        texts = {"question_id": f"q{number:04d}", "question": f"What is {number}?", "error": None}
-        digest = sha(f"{arm} {number}")
-        found.append({**texts, **figures, "snapshot_size": 40 - number % 3, "case_sha256": digest})
+        figures |= {"oracle_retrieval_hit_prefilter": 1, "filter_hit_postfilter": int(number % 5 > 0)}
+        texts = {"question_id": ASKED[number][0], "question": ASKED[number][1], "error": None}
+        legs = {"in_corpus": 1, "indexed": 1, "dense": 1, "lexical": number % 2}
+        sizes = {"snapshot_size": 40 - number % 3, "context_size": 8, "context_tokens": 100 + number, "pairs_cut": None}
+        answer = {"answerable": True, "abstained": number % 7 == 0, "tags": ["2020", "odd"][: 1 + number % 2]}
+        found.append({**texts, **figures, **legs, **sizes, **answer, "case_sha256": sha(f"{arm} {number}")})
     return found
 
 
@@ -125,22 +149,30 @@ def plan_of(locks: dict[str, Lock], options: Options) -> planning.Plan:
     }
     counts = dict.fromkeys(("answer_right", "f1"), options.questions)
     asked = planning.Asked(name="questions", sha256=sha("questions"), used=options.questions, measurable=counts)
+    gates, strategy = rules.parse(GATES, source="test"), Strategy.model_validate(STRATEGY)
+    sight = planning.sight(gates, {**counts, rules.LATENCY: options.questions})
+    blind = tuple(item.gate for item in sight if item.blind and item.severity is Severity.BLOCK)
     return planning.Plan(
         baseline=arms["baseline"], candidate=arms["candidate"], questions=asked, corpus_sha256=sha("corpus"),
-        gold_share=0.5, gates=rules.parse(GATES, source="test"), rollout=Strategy.model_validate(STRATEGY),
-        seed=options.seed, timed=options.questions, traffic_per_hour=30.0, sight=(), steps=(),
-        accepted_blind=("f1-gain",),
+        gold_share=0.5, gates=gates, rollout=strategy, seed=options.seed, timed=options.questions,
+        traffic_per_hour=50.0, sight=sight, steps=_steps(), accepted_blind=blind,
     )  # fmt: skip
+
+
+@cache
+def _steps() -> tuple[planning.StepSight, ...]:
+    return planning.steps(Strategy.model_validate(STRATEGY), traffic_per_hour=50.0, seed=7)
 
 
 def evaluation(arm: str, one: Lock, rows: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]:
     """A run over *rows*."""
-    sizes = [row["snapshot_size"] for row in rows]
-    aggregates = {
-        "questions": len(rows),
-        "means": sealed.means(rows, MEANS),
-        "errors": 0,
-        "snapshot_size": {"least": min(sizes, default=None), "most": max(sizes, default=None)},
+    report = {
+        "notes": [],
+        "aggregates": {**tallies.aggregates(rows, MEANS), "latency_ms": {"total": {"p50": {"n": 1}}}},
+        "questions": {"name": "questions", "sha256": sha("questions"), "used": len(rows), "left_out": 0},
+        "corpus": {"source": "python", "sha256": sha("corpus"), "documents": 9},
+        "reader": "extractive",
+        "lexical": "lists",
     }
     run = {
         "run_id": f"run-{arm}",
@@ -154,77 +186,8 @@ def evaluation(arm: str, one: Lock, rows: list[dict[str, Any]], written: list[An
     identity = canonical.digest({**run, "config_hash": one.config_hash, "ingest_id": f"ingest-{arm}"})
     digests = {"cases_sha256": sha(f"cases {arm}"), "identity_sha256": identity, "rows_sha256": sha(f"rows {arm}")}
     return {
-        **run, **digests, "finished_at": iso(25), "aggregates": {"notes": [], "aggregates": aggregates},
-        "rows": tree(written),
+        **run, **digests, "finished_at": iso(25), "aggregates": report, "rows": tree(written),
     }  # fmt: skip
-
-
-def history(options: Options, strategy: Strategy, *, clock_at: float = 60.0) -> tuple[list[dict[str, Any]], State]:
-    """The events of a rollout, and where they lead."""
-    green = Look(
-        Action.GO, Verdict.PASS, 50, "nothing watched is worse", ({"watched": "errors", "value": 0.98},), rechecked=True
-    )
-    why = "go"
-    if options.story == "forced":
-        why = "forced, the judgement is inconclusive: go"
-    told: list[tuple[float, Event]] = [(0, Start("ada", why)), (60, green)]
-    if options.story == "rolled_back":
-        told += [(90, Rollback("ada", "enough"))]
-    elif options.story == "forced":
-        told += [
-            (100, Promote("ada", force=True, why="in a hurry")),
-            (160, green),
-            (220, green),
-            (220, rollout.Advance()),
-        ]
-    else:
-        told += [(120, green), (120, rollout.Advance()), (180, green), (240, green), (240, rollout.Advance())]
-    state: State | None = None
-    events = []
-    for version, (minutes, event) in enumerate(told, start=1):
-        at = BEGAN + timedelta(minutes=clock_at + minutes)
-        done = canary.step(strategy, state, event, at)
-        assert done.accepted, done.said
-        state = done.state
-        body = {"event": rollout.body_of(event), "state": state.body(), "reason": done.reason.value, "said": done.said}
-        events.append({"version": version, "at": at.isoformat(), "event": event.kind, "body": body})
-    assert state is not None
-    return events, state
-
-
-def outcome_rows(rng: random.Random, options: Options, events: list[dict[str, Any]]) -> list[Any]:
-    """Live outcomes, each of the arm of its bucket."""
-    first, last = (datetime.fromisoformat(events[n]["at"]) for n in (0, -1))
-    found = []
-    for number in range(options.outcomes):
-        at = first + (last - first) * (number + 0.5) / options.outcomes
-        state = [item["body"]["state"] for item in events if datetime.fromisoformat(item["at"]) <= at][-1]
-        bucket = None if number % 11 == 0 else rng.randrange(10_000)
-        arm = ARMS[bucket is not None and bucket < state["weight_bp"]]
-        latency = None if number % 7 == 0 else round(50 + 100 * rng.random(), 3)
-        quality = round(rng.random(), 4) if number % 3 else None
-        found.append([at.isoformat(), state["step"], arm, bucket, rng.random() < 0.98, latency, quality])
-    return found
-
-
-def rolled(
-    rng: random.Random, options: Options, fixed: planning.Plan
-) -> tuple[dict[str, Any] | None, list[Any], list[dict[str, Any]]]:
-    """The rollout, its live outcomes, its events."""
-    if options.story in ("judged", "stopped"):
-        return None, [], []
-    events, state = history(options, fixed.rollout)
-    live = outcome_rows(rng, options, events)
-    steps = sealed.by_step([Live(*row) for row in live], events)
-    for item in steps:
-        mine = [row[3] for row in live if row[1] == item["step"] and row[2] == item["arm"] and row[3] is not None]
-        item["units"] = len(set(mine))
-    made = {
-        "rollout_id": "r20260102-1", "plan_sha256": fixed.digest, "salt": f"r20260102-1.{fixed.digest[:12]}",
-        "clock": options.clock, "version": len(events), "state": state.body(), "events": events,
-        "outcomes": {"by_step": steps, "rows": tree(evidence.as_decimals(live))},
-    }  # fmt: skip
-    return made, live, events
 
 
 def judgement_body(predicate: dict[str, Any], judged: Judgement, verdict: Verdict) -> dict[str, Any]:
@@ -241,12 +204,16 @@ def judgement_body(predicate: dict[str, Any], judged: Judgement, verdict: Verdic
         kind: {"record": given[kind]["record_id"], "sha256": given[kind]["sha256"]}
         for kind in ("timings", "probes", "parity")
     }
+    findings = [recompute.plain(item) for item in judged.findings] + [
+        recorded_finding(kind) for kind in ("probes", "parity")
+    ]
     return {
         "kind": "judgement", "profile": "test", "label": "", "plan_sha256": predicate["plan"]["sha256"],
         "gates_sha256": canonical.digest(fixed["gates"]), "alpha": fixed["gates"]["alpha"], "seed": fixed["seed"],
         "questions": {"name": "questions", "sha256": sha("questions")}, "corpus_sha256": sha("corpus"),
-        "accepted_blind": ["f1-gain"], "known_scores": [], "verdict": verdict.value, "promote_check": True, **sides,
-        "warnings": list(judged.warnings), "findings": [recompute.plain(item) for item in judged.findings], **named,
+        "accepted_blind": fixed["accepted_blind"], "known_scores": [], **sides,
+        "verdict": verdict.value, "promote_check": True,
+        "warnings": list(judged.warnings), "findings": findings, **named,
     }  # fmt: skip
 
 
@@ -262,9 +229,47 @@ def add_records(predicate: dict[str, Any], rng: random.Random, questions: list[s
     about = {"config_hash": hashed, "run_id": "run-candidate"}
     predicate["records"] = {
         "timings": record(1, "timings", timings, plan_sha256=fixed["sha256"], config_hash=hashed, at=iso(30)),
-        "probes": record(2, "probes", {"findings": []}, verdict="pass", at=iso(31), **about),
-        "parity": record(3, "parity", {"findings": []}, verdict="pass", at=iso(32), **about),
+        "probes": record(2, "probes", probes_body(predicate), verdict="pass", at=iso(31), **about),
+        "parity": record(3, "parity", parity_body(predicate), verdict="pass", at=iso(32), **about),
         "judgement": None, "rechecks": [], "rollback_checks": [],
+    }  # fmt: skip
+
+
+def recorded_finding(kind: str) -> dict[str, Any]:
+    """What a judgement says of a record that passed."""
+    made = Finding(kind, kind, "recorded", Severity.BLOCK, Verdict.PASS, Reason.REACHED, "record", "pass")
+    return recompute.plain(made)
+
+
+def _about(predicate: dict[str, Any]) -> dict[str, Any]:
+    fixed, run = predicate["plan"]["body"]["candidate"], predicate["evaluations"]["candidate"]
+    lock = {name: fixed[name] for name in ("name", "CHUNK_VERSION", "CONFIG_HASH")}
+    return {"lock": lock, "run_id": run["run_id"], "table_sha256": run["table_sha256"], "verdict": "pass"}
+
+
+def probes_body(predicate: dict[str, Any]) -> dict[str, Any]:
+    """Probes of the candidate: one passes, one warns."""
+    run = predicate["evaluations"]["candidate"]
+    names = ("table_sha256", "corpus_sha256", "questions_sha256", "cases_sha256")
+    return {
+        "kind": "probes", **_about(predicate), "baseline": predicate["plan"]["body"]["baseline"]["CONFIG_HASH"],
+        "inputs": {"ingest_id": "ingest-candidate", **{name: run[name] for name in names}},
+        "findings": [
+            {"name": "row-counts", "severity": "block", "verdict": "pass", "value": 0, "offenders": []},
+            {"name": "quotes", "severity": "warn", "verdict": "fail", "value": 2, "offenders": LINES["probes"]},
+        ],
+        "at": iso(31),
+    }  # fmt: skip
+
+
+def parity_body(predicate: dict[str, Any]) -> dict[str, Any]:
+    """A second ingest that found nothing else."""
+    run = predicate["evaluations"]["candidate"]
+    return {
+        "kind": "parity", **_about(predicate), "ingest_id": "ingest-candidate", "corpus": None,
+        **{name: run[name] for name in ("corpus_sha256", "cases_sha256")},
+        "sample": {"seed": 7, "documents": 9, "chunks": 99, "embedded": 8, "table_chunks": 99},
+        "findings": [{"check": "second-ingest", "severity": "block", "verdict": "pass", "examples": []}], "at": iso(32),
     }  # fmt: skip
 
 
@@ -272,21 +277,23 @@ def add_rechecks(predicate: dict[str, Any], options: Options) -> None:
     """Add a recheck, and after a rollback its check."""
     judged, fixed, hashes = predicate["records"]["judgement"], predicate["plan"]["sha256"], predicate["plan"]["body"]
     body = {
-        "verdict": "pass", "findings": [{"watched": "recheck f1", "verdict": "pass"}], "said": "none worse",
+        "verdict": "pass", "findings": list(RECHECKED), "said": "none worse",
         "run_id": "run-again", "rollout": "r20260102-1", "simulated": options.clock == "simulated",
         "began_on": {"record": 4, "sha256": judged["sha256"]},
+        "judgement": {"findings": [{"gate": "f1", "worst": [{"question_id": "q0000", "question": "What is 0?"}]}]},
     }  # fmt: skip
     about = {"plan_sha256": fixed, "verdict": "pass", "at": iso(120)}
     candidate, baseline = (hashes[arm]["CONFIG_HASH"] for arm in ("candidate", "baseline"))
     predicate["records"]["rechecks"] = [record(5, "recheck", body, config_hash=candidate, run_id="run-again", **about)]
     if options.story == "rolled_back":
-        checked = {"rollout": "r20260102-1", "verdict": "pass", "findings": []}
+        checked = {"rollout": "r20260102-1", "verdict": "pass", "findings": [{"check": "table", "verdict": "pass"}]}
         predicate["records"]["rollback_checks"] = [record(6, "rollback_check", checked, config_hash=baseline, **about)]
 
 
 def ingest(arm: str) -> dict[str, Any]:
     """A finished ingest."""
+    counts = {"chunks": 99, "chunks_read": 110, "duplicates": 11, "documents": 9, "embedded": 99, "reused": 0}
     return {
         "ingest_id": f"ingest-{arm}", "corpus": "python", "corpus_sha256": sha("corpus"), "lexical": "lists",
-        "table_sha256": sha(f"table {arm}"), "started_at": iso(1), "finished_at": iso(5), "report": {"chunks": 99},
+        "table_sha256": sha(f"table {arm}"), "started_at": iso(1), "finished_at": iso(5), "report": {"counts": counts},
     }  # fmt: skip

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from bakeoff import canonical, dsse, evidence, sealed
-from bakeoff.sealed import Live
+from bakeoff import canonical, dsse, evidence
+from tests.looked_again import FIRST_LOOK, LOOKS_AGAIN, summed_again
 from tests.sealed import Sample, file_of, private, redigest, ring
 from tests.tampering import ROOTS, Files, files_of, restated, signed, small
 
@@ -95,7 +95,7 @@ def margin_edited() -> Files:
 
     def change(sample: Sample) -> None:
         plan = sample.predicate["plan"]
-        plan["body"]["gates"]["gates"][0]["margin"] = 0.4
+        plan["body"]["gates"]["gates"][0]["margin"] = plan["body"]["sight"][0]["margin"] = 0.4
         plan["sha256"] = canonical.digest(plan["body"])
 
     return signed(change)
@@ -271,14 +271,7 @@ def arm_flipped_throughout() -> Files:
 
     def change(sample: Sample) -> None:
         _flip(sample)
-        rollout = sample.predicate["rollout"]
-        live = [Live(*row) for row in sample.rows["outcomes"]]
-        steps = sealed.by_step(live, rollout["events"])
-        for step in steps:
-            mine = [one for one in live if (one.step, one.arm) == (step["step"], step["arm"])]
-            step["units"] = len({one.bucket for one in mine if one.bucket is not None})
-        rollout["outcomes"]["by_step"] = steps
-        sample.resign()
+        summed_again(sample)
 
     return signed(change)
 
@@ -299,6 +292,7 @@ def kind_of_value() -> Files:
 
 
 SIGNED_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
+    **LOOKS_AGAIN,
     stranger: ("signature", ".signatures[0].keyid"),
     retired_key: ("key in use", ".predicate.sealed_at"),
     statement_type: ("statement", "._type"),
@@ -315,7 +309,7 @@ SIGNED_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
     margin_edited_alone: ("plan", ".predicate.plan.sha256"),
     table_swapped: ("inputs", ".predicate.evaluations.candidate.table_sha256"),
     verdict_edited: ("verdict", ".predicate.verdict"),
-    record_verdict_edited: ("records", f"{JUDGED}.sha256"),
+    record_verdict_edited: ("rests on", f"{JUDGED}.verdict"),
     judgement_edited: ("verdict", f"{JUDGED}.body.verdict"),
     finding_edited: ("findings again", f"{JUDGED}.body.findings[1].low"),
     timing_edited: ("rests on", f"{JUDGED}.body.timings.sha256"),
@@ -331,8 +325,8 @@ SIGNED_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
     forced_dropped: ("forced", ".predicate.forced[0]"),
     reason_edited: ("forced", ".predicate.forced[1].why"),
     arm_flipped: ("live outcomes", ".predicate.rollout.outcomes.by_step[0].n"),
-    arm_flipped_throughout: ("routing again", "rows:.outcomes[5][2]"),
+    arm_flipped_throughout: ("looks", f"{FIRST_LOOK}.candidate_outcomes"),
     subject_added: ("subjects", ".subject[11]"),
-    kind_of_value: ("inputs", ".predicate.evaluations.baseline.rows.count"),
+    kind_of_value: ("fields", ".predicate.evaluations.baseline.rows.count"),
 }
 """Each way with the claim that names it, and the place."""

@@ -20,7 +20,7 @@ from bakeoff import canary
 from bakeoff.adapters import clock, embedded, embedders, keys, migrations, plans, postgres, rollouts, standard
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings, Values
-from bakeoff.cli import _running
+from bakeoff.cli import _planning, _running
 from bakeoff.rollout import Action, Advance, Event, Look, Rollback, Start
 from bakeoff.stages import plan, run, seal
 from bakeoff.stages.run_steps import Going
@@ -138,6 +138,12 @@ def _rolled_back(conn: Connection, on: Judged) -> None:
     rollouts.roll_back(conn, found.rollout_id, Rollback("ann", "slow"), at=found.started_at + timedelta(hours=3))
 
 
+def _breached(conn: Connection, on: Judged) -> None:
+    """By a look, after an hour."""
+    found = _began(conn, on, ago=2)
+    _send(conn, found, Look(Action.ROLL_BACK, Verdict.FAIL, 900, "quality lost"), 1)
+
+
 def _planned(conn: Connection, on: Judged, gates: str, rollout: str) -> plans.Stored:
     """Another plan of the same evaluations, the newest one."""
     sides = plan.Sides(on.going.sides["baseline"], on.going.sides["candidate"])
@@ -169,6 +175,7 @@ SITUATIONS: Mapping[str, Callable[[Connection, Judged], None]] = {
     "unwatched": _unwatched,
     "completed": _completed,
     "rolled back": _rolled_back,
+    "breached": _breached,
     "inconclusive": _inconclusive,
     "approval": _approval,
     "leaking": _leaking,
@@ -181,12 +188,13 @@ STOPPED = "stopped"
 
 
 def _sealed(url: str, folder: Path) -> dict[str, str]:
-    """Seal as `ops` into the folder `seals`; return the names of the files and of one case."""
+    """Seal as `ops` into the folder `seals`, beside the plan's artifact; return the names of files and of one case."""
     ring, connect = keys.Ring(folder / ".bakeoff"), support.connector(url)
     ring.new("ops", now=clock.now())
     (folder / "ops.pub.pem").write_bytes(keys.pem_of(ring.public(ring.find("ops"))))
     with connect() as conn:
         made = seal.run(conn, ring.signer, folder=folder / "seals", connect=connect, now=clock.now())
+        _planning.write(folder / "artifacts", plans.find(conn, "latest"))
     files = {"SEAL": f"seals/{made.seal.stem}.seal.json", "ROWS": f"seals/{made.seal.stem}.rows.json"}
     rows = json.loads((folder / files["ROWS"]).read_bytes())
     return files | {"CASE": rows["candidate"][0]["question_id"]}

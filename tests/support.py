@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from bakeoff import config
-from bakeoff.adapters import clock, datasets, embedders, ingests, postgres, pydoc_corpus, staging
+from bakeoff.adapters import clock, datasets, embedders, ingests, postgres, pydoc_corpus, tables
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.postgres import Connection
 from bakeoff.chunking import Document
@@ -113,7 +113,7 @@ def run_ingest(
 def digest_of(url: str, which: Lock) -> str:
     """The digest of the chunk table as it is now."""
     with connector(url)() as conn:
-        return staging.table_digest(conn, staging.Tables(which))
+        return tables.table_digest(conn, tables.Tables(which))
 
 
 def stage_of(url: str, which: Lock) -> str | None:

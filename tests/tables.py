@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bakeoff.adapters import chunks, ingests, staging
 from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.tables import Tables
 from bakeoff.config import Lock
 
 PER_DOCUMENT = 10
@@ -37,7 +38,7 @@ def staged_chunk(ordinal: int, text: str) -> staging.Staged:
 
 def fill(conn: Connection, lock: Lock, texts: Sequence[str], vectors: NDArray[np.float32]) -> dict[str, float]:
     """Put *texts* with their *vectors* into the chunk table of *lock*, which exists; return seconds by step."""
-    tables, rows = staging.Tables(lock), [staged_chunk(ordinal, text) for ordinal, text in enumerate(texts)]
+    tables, rows = Tables(lock), [staged_chunk(ordinal, text) for ordinal, text in enumerate(texts)]
     embedder = ingests.embedder_id(conn, lock.embedder)
     ingests.prepare_arrivals(conn)
     ingests.add_embeddings(conn, embedder, [row.embedding_sha256 for row in rows], vectors)

@@ -13,7 +13,7 @@ from bakeoff.claims import Key
 from tests import sealed as samples
 from tests.sealed import Sample, file_of, private, ring
 
-SMALL = {"questions": 24, "outcomes": 40}
+SMALL = {"questions": 24, "outcomes": 300}
 ROOTS = ".predicate.evaluations.baseline.rows.root"
 
 
@@ -93,7 +93,27 @@ def row_edited() -> Files:
 
 def fact_edited() -> Files:
     """A figure of the whole, which is in no tree."""
+    return _rewritten(lambda rows: rows["facts"]["baseline"].update(leaked_prefixes=3))
+
+
+def fact_of_the_ingest_edited() -> Files:
+    """A figure of the whole that the ingest tells, too."""
     return _rewritten(lambda rows: rows["facts"]["baseline"].update(dedup_share="0.5"))
+
+
+def line_edited() -> Files:
+    """What a probe found, which stays with the rows."""
+    return _rewritten(lambda rows: rows["lines"]["probes"].reverse())
+
+
+def line_removed() -> Files:
+    """Nothing was found, say the rows."""
+    return _rewritten(lambda rows: rows["lines"].pop("probes"))
+
+
+def tag_edited() -> Files:
+    """A question is of another kind."""
+    return _rewritten(lambda rows: rows["baseline"][3]["tags"].pop())
 
 
 def arm_removed() -> Files:
@@ -119,9 +139,9 @@ def envelope_key_claimed() -> Files:
 
 
 def envelope_base64() -> Files:
-    """The payload in base64 for URLs: the same bytes."""
-    sample = small()
-    text = base64.urlsafe_b64encode(sample.payload() + b"  ").decode()
+    """The payload in base64 without its padding, as in URLs: the same bytes."""
+    sample = next(one for one in (small(number=1), small(number=10)) if len(one.payload()) % 3)
+    text = base64.urlsafe_b64encode(sample.payload()).decode()
     return _enveloped(lambda body: body.update(payload=text.rstrip("=")))
 
 
@@ -150,7 +170,11 @@ IN_FILES: dict[Callable[[], Files], tuple[str, str]] = {
     row_float_rewritten: ("rows", "rows:.baseline[3].f1"),
     row_float_as_number: ("rows", "rows:.baseline[3].f1"),
     row_edited: ("rows", ROOTS),
+    tag_edited: ("rows", ROOTS),
     fact_edited: ("artifacts", "rows.json"),
+    fact_of_the_ingest_edited: ("aggregates", "rows:.facts.baseline.dedup_share"),
+    line_edited: ("records", ".predicate.records.probes.sha256"),
+    line_removed: ("records", ".predicate.records.probes.body"),
     arm_removed: ("rows", "rows:.candidate"),
     envelope_signature_of_another: ("signature", ".signatures[0].sig"),
     envelope_payload_type: ("signature", ".signatures[0].sig"),

@@ -6,6 +6,7 @@ finished run are what was digested when it ended, or `cases_checked` raises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -105,12 +106,19 @@ def cases_checked(conn: Connection, run: Run) -> list[tuple[Case, dict[str, floa
     if run.finished_at is not None:
         digest, expected = canonical.digest([case for case, _ in found]), str(run.report.get("cases_sha256"))
         if digest != expected:
-            raise IntegrityError(
-                f"the {len(found)} cases of run {run.run_id} are not what its evaluation recorded: "
-                f"expected {expected[:16]}…, found {digest[:16]}…",
-                hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
-            )
+            raise _not_as_recorded(run, len(found), expected, digest)
     return found
+
+
+def _not_as_recorded(run: Run, count: int, expected: str, found: str) -> IntegrityError:
+    """Return the error of a finished *run* that has *count* cases now; that some are missing is said first."""
+    used = run.report.get("questions", {}).get("used", count)
+    digests = f"expected {expected[:16]}…, found {found[:16]}…"
+    said = f"the cases of run {run.run_id} are not what its evaluation recorded: {digests}"
+    return IntegrityError(
+        said if used == count else f"run {run.run_id} has {count} cases for {used} questions",
+        hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
+    )
 
 
 def identity(run: Run) -> str:
@@ -158,11 +166,7 @@ def _check_rows(conn: Connection, run: Run) -> None:
     if "rows_sha256" not in run.report:
         cases_checked(conn, run)  # an evaluation of a version that kept the digest of the whole cases alone
     elif (different := changed_rows(conn, run)) is not None:
-        raise IntegrityError(
-            f"the cases of run {run.run_id} are not what its evaluation recorded: "
-            f"expected {different[0][:16]}…, found {different[1][:16]}…",
-            hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
-        )
+        raise _not_as_recorded(run, len(case_ids(conn, run.run_id)), *different)
 
 
 def changed(conn: Connection, run: Run) -> str | None:
@@ -221,6 +225,20 @@ def for_plan(conn: Connection, config_hash: str, ground: Ground) -> Run | None:
     values = {"config_hash": config_hash, **asdict(ground)}
     with conn.cursor(row_factory=rows.class_row(Run)) as cursor:
         return cursor.execute(queries.get("judging.run_for_plan"), values).fetchone()
+
+
+def made(conn: Connection, judged: Sequence[Run], ground: Ground, since: datetime) -> dict[str, int]:
+    """Return by CONFIG_HASH how many finished runs on this ground each lock of *judged* has from *since* on.
+
+    The runs *judged* count whenever they began.
+    """
+    values = {
+        "config_hashes": [run.config_hash for run in judged],
+        "judged": [run.run_id for run in judged],
+        "since": since,
+        **asdict(ground),
+    }
+    return dict(conn.execute(queries.get("judging.runs_made"), values).fetchall())
 
 
 def known_scores(conn: Connection, config_hash: str, questions_sha256: str, corpus_sha256: str) -> tuple[str, ...]:

@@ -9,20 +9,22 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pgvector.psycopg import register_vector
 from psycopg import rows
 from psycopg.types.json import Jsonb
 
 from bakeoff.adapters import queries
-from bakeoff.adapters.datasets import Rejected
 from bakeoff.adapters.postgres import Connection
-from bakeoff.chunking import Document
 from bakeoff.config import EmbedderIdentity, Lock
 from bakeoff.errors import DatabaseError, StateError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bakeoff.adapters.datasets import Rejected
+    from bakeoff.chunking import Document
 
 Stage = Literal["read", "dedup", "embed", "store", "index", "done"]
 STAGES: tuple[Stage, ...] = ("read", "dedup", "embed", "store", "index", "done")
@@ -156,6 +158,8 @@ def embedder_id(conn: Connection, identity: EmbedderIdentity) -> int:
 
 def prepare_arrivals(conn: Connection) -> None:
     """Make this session's temporary table for vectors on their way; once a session."""
+    from pgvector.psycopg import register_vector  # which brings in numpy
+
     register_vector(conn)
     conn.execute(queries.get("ingest.make_arriving"))
 

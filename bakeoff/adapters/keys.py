@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from bakeoff import dsse
 from bakeoff.adapters import files
+from bakeoff.dsse import Envelope
 from bakeoff.errors import IntegrityError, NotFoundError, OutsideError, StateError, UsageError
 
 FOLDER = "keys"
@@ -67,6 +68,20 @@ class Signer:
     name: str
     keyid: str
     key: Ed25519PrivateKey = field(repr=False)
+    ring: Ring | None = field(repr=False, default=None)
+    """Where other keys are listed, the retired ones too."""
+
+    def knows(self, envelope: Envelope) -> bool:
+        """Return whether this key, or another of its ring, made the only signature of *envelope*."""
+        if len(envelope.signatures) != 1:
+            return False
+        keyid, public = envelope.signatures[0].keyid, self.key.public_key()
+        if keyid != self.keyid:
+            listed = None if self.ring is None else self.ring.by_id(keyid)
+            if listed is None:
+                return False
+            public = listed
+        return dsse.signed_by(envelope, public)
 
 
 class Ring:
@@ -95,8 +110,12 @@ class Ring:
                 return entry
         raise NotFoundError(f"no key {name!r}", hint="bakeoff keys list shows them all")
 
+    def by_id(self, keyid: str) -> Ed25519PublicKey | None:
+        """Return the listed public key whose id is *keyid*, or None. Raises as `public` does."""
+        return next((self.public(entry) for entry in self.entries() if entry.keyid == keyid), None)
+
     def new(self, name: str, *, now: datetime, passphrase: str | None = None) -> Entry:
-        """Make the key *name*, which signs from now on; the one before is retired.
+        """Make the key *name*, which signs from now on; every key before it is retired, wherever its private half is.
 
         Raises UsageError where *name* is none, StateError where it is taken.
         """
@@ -144,7 +163,7 @@ class Ring:
         for entry in reversed(self.entries()):
             path = self._private(entry.name)
             if entry.retired_at is None and path.exists():
-                return Signer(entry.name, entry.keyid, _opened(path, entry, passphrase))
+                return Signer(entry.name, entry.keyid, _opened(path, entry, passphrase), self)
         raise StateError("there is no key to sign with", hint=f"{MAKE} makes one, or set {SIGNING_KEY}")
 
     def given(self, value: str, *, now: datetime, passphrase: str | None = None) -> Signer:
@@ -166,7 +185,7 @@ class Ring:
                 f"{SIGNING_KEY} is the key {entry.name!r}, which was retired at {entry.retired_at:%Y-%m-%d %H:%M} UTC",
                 hint=f"a retired key signs no more: {MAKE}",
             )
-        return Signer(entry.name, entry.keyid, key)
+        return Signer(entry.name, entry.keyid, key, self)
 
     def _private(self, name: str) -> Path:
         return self.folder / f"{name}.pem"
@@ -206,6 +225,14 @@ def _entry(item: Mapping[str, Any]) -> Entry:
 def pem_of(key: Ed25519PublicKey) -> bytes:
     """Return a public key as PEM, which is what others verify with."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def exported(entry: Entry, key: Ed25519PublicKey, *, now: datetime) -> bytes:
+    """Return a public key as PEM below a line that says whether it is in use; readers of PEM pass over the line."""
+    status = (
+        f"in use at {now.isoformat()}" if entry.retired_at is None else f"retired at {entry.retired_at.isoformat()}"
+    )
+    return f"# bakeoff key {entry.name}, {status}\n".encode() + pem_of(key)
 
 
 def parse_public(text: str, *, where: str) -> Ed25519PublicKey:

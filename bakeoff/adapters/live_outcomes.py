@@ -1,7 +1,7 @@
 """Live outcomes in the database: a partition a day, written in one transaction an input, read as sums.
 
 Callers may rely on: of an input everything is stored or nothing; what is there already is stored no second time; memory
-does not grow with the input; what a look needs is summed up by the server.
+does not grow with the input; what a look needs is summed up by the server, of one state: nothing is stored meanwhile.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def add(conn: Connection, rollout_id: str, arrived: Iterable[tuple[int, Outcome]
                 copy.write("".join(lines))
                 read += len(lines)
         cursor.execute(queries.get("outcomes.make_days"))
+        cursor.execute(queries.get("outcomes.lock_to_add"), {"rollout_id": rollout_id})
         stored = 0
         for name in ("keep_named", "keep_derived"):
             stored += cursor.execute(queries.get(f"outcomes.{name}"), {"rollout_id": rollout_id}).rowcount
@@ -110,6 +111,12 @@ def seen(
 ) -> list[StepSeen]:
     """Return what is known of every step by *until*; with *prepared*, also the latencies of *step* that it asks for."""
     values = {"rollout_id": rollout_id, "until": until}
+    with conn.transaction():
+        conn.execute(queries.get("outcomes.lock_to_look"), {"rollout_id": rollout_id})
+        return _seen(conn, values, prepared, step)
+
+
+def _seen(conn: Connection, values: dict[str, Any], prepared: Prepared | None, step: int | None) -> list[StepSeen]:
     with conn.cursor(row_factory=rows.dict_row) as cursor:
         found = cursor.execute(queries.get("outcomes.sums"), values).fetchall()
         steps = sorted({row["step"] for row in found})

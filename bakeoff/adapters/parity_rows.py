@@ -14,7 +14,7 @@ from psycopg import rows
 
 from bakeoff.adapters import queries
 from bakeoff.adapters.postgres import Connection
-from bakeoff.adapters.staging import Tables
+from bakeoff.adapters.tables import Tables
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.gold import Span

@@ -1,8 +1,9 @@
 """What routes, from the database: now, at any past instant, and what people said about it beside the rollouts.
 
-Callers may rely on: `at` reads the histories alone, which only grow, so what it says of an instant stays; a forced unit
-and the kill switch hold until they are taken back, over rollouts; a rollout that has ended and whose lock somebody
-replaced in production since routes no more.
+Callers may rely on: `at` reads the histories alone, which only grow, so what it says of an instant stays; it goes by
+when a move was written, to the fraction of a second, not by when it was decided on; a forced unit and the kill switch
+hold until they are taken back, over rollouts; a rollout that has ended and whose lock somebody replaced in production
+since routes no more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ class Said:
     at: datetime
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One state of a rollout, and from when on it held: of a wall clock, from when routers could hear of it."""
+
+    since: datetime
+    step: int
+    phase: str
 
 
 def current(conn: Connection, *, environment: str = "") -> Policy | None:
@@ -83,6 +93,12 @@ def at_of(conn: Connection, ref: str, instant: datetime) -> Policy:
     return _of(row, said(conn, instant) if found.clock == "wall" else [], "")
 
 
+def moments(conn: Connection, rollout_id: str) -> list[Moment]:
+    """Return the states of a rollout in order, by the rollout's own clock; no one is later than the next."""
+    with conn.cursor(row_factory=rows.class_row(Moment)) as cursor:
+        return cursor.execute(queries.get("routing.moments"), {"rollout_id": rollout_id}).fetchall()
+
+
 def _policy(conn: Connection, query: str, instant: datetime | None, environment: str) -> Policy | None:
     with conn.cursor(row_factory=rows.dict_row) as cursor:
         row = cursor.execute(queries.get(query), {} if instant is None else {"instant": instant}).fetchone()
@@ -118,6 +134,11 @@ def said(conn: Connection, instant: datetime | None = None) -> list[Said]:
     """Return the last word on everything that was said about routing, until *instant* or of all time."""
     with conn.cursor(row_factory=rows.class_row(Said)) as cursor:
         return cursor.execute(queries.get("routing.said"), {"instant": instant}).fetchall()
+
+
+def killed(conn: Connection) -> Said | None:
+    """Return who threw the kill switch and why, or None while it is off."""
+    return next((word for word in said(conn) if word.event == "killed"), None)
 
 
 def say(conn: Connection, event: Event, *, by: str, reason: str, unit: str = "", arm: Arm | None = None) -> bool:

@@ -80,11 +80,20 @@ def add(
 def latest(conn: Connection, kind: Kind, about: About) -> Record | None:
     """Return the newest record of *kind* that is *about* what is given, or None. Raises IntegrityError if changed."""
     wanted = {"plan_sha256": about.plan_sha256, "config_hash": about.config_hash, "run_id": about.run_id}
+    return _newest(conn, "records.latest", {"kind": kind, **wanted})
+
+
+def latest_judgement(conn: Connection, *, baseline: str, candidate: str) -> Record | None:
+    """Return the newest judgement of run *candidate* against run *baseline*, or None. Raises as `latest` does."""
+    return _newest(conn, "judging.judgement_of_pair", {"baseline": baseline, "candidate": candidate})
+
+
+def _newest(conn: Connection, query: str, values: dict[str, str | None]) -> Record | None:
     with conn.cursor(row_factory=rows.class_row(Record)) as cursor:
-        found = cursor.execute(queries.get("records.latest"), {"kind": kind, **wanted}).fetchone()
+        found = cursor.execute(queries.get(query), values).fetchone()
     if found is not None and replace(found, at=found.at.astimezone(UTC)).digest != found.sha256:
         raise IntegrityError(
-            f"record {found.record_id} ({kind}) in the database is not what was stored",
+            f"record {found.record_id} ({found.kind}) in the database is not what was stored",
             hint=f"make it again, and ask who changed bakeoff.records; its time is {found.at:%Y-%m-%d %H:%M} UTC",
         )
     return found

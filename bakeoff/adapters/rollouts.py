@@ -20,7 +20,7 @@ from bakeoff.adapters import locks, queries
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
 from bakeoff.errors import ConflictError, DatabaseError, IntegrityError, NotFoundError, StateError
-from bakeoff.rollout import Effect, Event, Outcome, Phase, State
+from bakeoff.rollout import Effect, Event, Outcome, State
 from bakeoff.strategy import Strategy
 
 if TYPE_CHECKING:  # what a plan is made of takes longer to import than a rollback takes
@@ -220,8 +220,6 @@ def roll_back(conn: Connection, rollout_id: str, event: rollout.Rollback, *, at:
     rollout is on its way or was completed, or a third lock was activated by hand.
     """
     found = find(conn, rollout_id)
-    if found.phase == Phase.COMPLETED and found.clock == "wall":
-        _check_newest(conn, found)
     values = {"rollout_id": rollout_id, "why": event.why, "by": event.by, "at": at}
     try:
         conn.execute(queries.get("rollouts.roll_back"), values)
@@ -229,20 +227,6 @@ def roll_back(conn: Connection, rollout_id: str, event: rollout.Rollback, *, at:
         raise StateError(str(error.diag.message_primary), hint=error.diag.message_hint) from error
     after = find(conn, rollout_id)
     return after, after.version > found.version
-
-
-def _check_newest(conn: Connection, found: Rollout) -> None:
-    later = [
-        each
-        for each in listing(conn)
-        if each.started_at >= found.started_at and each.rollout_id != found.rollout_id and each.clock == "wall"
-    ]
-    for each in later:
-        if each.phase in (Phase.RUNNING, Phase.PAUSED, Phase.COMPLETED):
-            raise StateError(
-                f"{found.rollout_id} completed before {each.rollout_id}, which is {each.phase}",
-                hint=f"roll back {each.rollout_id} first",
-            )
 
 
 def _utc(at: datetime) -> datetime:
@@ -276,6 +260,27 @@ def find(conn: Connection, ref: str = NEWEST) -> Rollout:
         named = f"there are {', '.join(there[:_NAMED])}" + (" and older ones" if len(there) > _NAMED else "")
         raise NotFoundError(what, hint=named if there else "bakeoff canary start --plan PLAN begins one")
     return _rollout(found[0])
+
+
+def with_traffic(conn: Connection, ref: str = NEWEST) -> Rollout:
+    """Return the rollout with real traffic that *ref* means: the one that routes, or routed last; any by its id.
+
+    Raises NotFoundError where there are rehearsals alone, or nothing.
+    """
+    found = _all(conn, "rollouts.with_traffic", {"ref": "" if ref == NEWEST else ref})
+    if not found:
+        other = find(conn, ref).rollout_id
+        raise NotFoundError(
+            "there is no rollout with real traffic" + ("" if ref == NEWEST else f" of plan {ref!r}"),
+            hint=f"{other} is a rehearsal, which its id alone means",
+        )
+    return _rollout(found[0])
+
+
+def brought(conn: Connection) -> tuple[str, str, str] | None:
+    """Return the completed rollout whose candidate is in production now: its id, that lock's name and CONFIG_HASH."""
+    row = conn.execute(queries.get("rollouts.brought")).fetchone()
+    return None if row is None else (str(row[0]), str(row[1]), str(row[2]))
 
 
 def current(conn: Connection) -> Rollout | None:

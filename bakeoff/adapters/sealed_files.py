@@ -9,23 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bakeoff import canonical, claims, difference, dsse
-from bakeoff.adapters import files, json_files, keys
+from bakeoff import canonical, claims, dsse
+from bakeoff.adapters import files, json_files, keys, sealed_artifacts
 from bakeoff.claims import Claim, Key, Link, Report
-from bakeoff.config import Lock
 from bakeoff.dsse import Envelope
-from bakeoff.errors import BakeoffError, InputError
+from bakeoff.errors import InputError, UsageError
 from bakeoff.provenance import ROWS_FILE
 
 SEAL = ".seal.json"
 HEAD = "HEAD.json"
 _PEM = re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----\n?", re.DOTALL)
-_MARKS = frozenset({"plan_sha256", "created_at", "clock", "simulated"})
-"""What an artifact may say of how it was written."""
+_STATUS = re.compile(r"^# bakeoff key [^\n]*, (?P<status>in use|retired) at (?P<at>\S+)\s*$", re.MULTILINE)
+"""The line above a key, as `keys.exported` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,35 @@ class Asked:
 
 
 def given_keys(paths: Iterable[Path]) -> dict[str, Key]:
-    """Return the public keys in PEM files by their ids. Raises InputError where one can't be read or holds none."""
+    """Return the public keys in PEM files by their ids. Raises InputError where one can't be read or holds none.
+
+    Whether a key was retired is known where the line says so that `bakeoff keys export` puts above it.
+    """
     found = {}
     for path in paths:
-        text = files.read_text(path, what="public key")
-        for pem in _PEM.findall(text) or [text]:
-            key = keys.parse_public(pem, where=str(path))
-            found[dsse.key_id(key)] = Key(key, path.name.removesuffix(".pem").removesuffix(".pub"))
+        text, end = files.read_text(path, what="public key"), 0
+        name = path.name.removesuffix(".pem").removesuffix(".pub")
+        for match in _PEM.finditer(text):
+            key = keys.parse_public(match[0], where=str(path))
+            found[dsse.key_id(key)] = _with_status(Key(key, name, "unknown"), text[end : match.start()], path)
+            end = match.end()
+        if not end:
+            keys.parse_public(text, where=str(path))  # which it can't be: says so
     return found
+
+
+def _with_status(key: Key, above: str, path: Path) -> Key:
+    """Return *key* with what the line *above* it says of it."""
+    said = _STATUS.search(above)
+    if said is None:
+        return key
+    try:
+        at = datetime.fromisoformat(said["at"]).astimezone(UTC)
+    except ValueError as error:
+        raise InputError(f"{path}: no time: {said['at']}", hint="bakeoff keys export NAME writes it") from error
+    if said["status"] == "retired":
+        return replace(key, status="retired", retired_at=at)
+    return replace(key, status="active", told_at=at)
 
 
 def known_keys(home: Path) -> dict[str, Key]:
@@ -73,8 +94,13 @@ def rows_beside(path: Path) -> Path:
 def verify(path: Path, asked: Asked) -> Report:
     """Check every claim of the seal, or of the proof of one row, in *path*.
 
-    Raises InputError where there is no such file, or figures are to be computed again and the rows are not there.
+    Raises InputError where there is no such file or folder of artifacts, or figures are to be computed again and the
+    rows are not there; UsageError where more is asked of a proof than it can show.
     """
+    if asked.artifacts is not None and not asked.artifacts.is_dir():
+        raise InputError(
+            f"no such folder: {asked.artifacts}", hint="--artifacts DIR is the folder of plans/ and locks/"
+        )
     data = _bytes(path)
     proof = _proof(data)
     if proof is not None:
@@ -127,57 +153,10 @@ def _instead(found: Sequence[Claim], unread: Claim) -> list[Claim]:
 
 
 def _digests(path: Path, envelope: Envelope, folder: Path | None) -> dict[str, list[str]]:
-    """Return the digests of the files that a seal is about and that lie there, by the names of its subjects."""
+    """Return the digests of the rows beside a seal and of the artifacts that lie in *folder*, by their subjects."""
     beside = rows_beside(path)
     found = {ROWS_FILE: [canonical.sha256_hex(beside.read_bytes())]} if beside.is_file() else {}
-    for name in _subjects(envelope) if folder is not None else ():
-        digest = _digest(folder / name, name) if folder is not None else None
-        if digest is not None:
-            found[name] = [digest]
-    return found
-
-
-def _subjects(envelope: Envelope) -> list[str]:
-    """Return the names of what an envelope is about; what it says is believed by nobody before it was checked."""
-    try:
-        return [str(item["name"]) for item in json.loads(envelope.payload)["subject"]]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return []
-
-
-def _digest(path: Path, name: str) -> str | None:
-    """Return the digest of the artifact that the subject *name* is, or None where it does not lie there."""
-    kind = name.rpartition(".")[2]
-    source = path.with_name(path.name.removesuffix(f".{kind}") + ".json")
-    if ".." in path.parts or kind not in _READERS or not source.is_file():
-        return None
-    try:
-        return canonical.digest(_READERS[kind](json_files.read(source, what="artifact")))
-    except (BakeoffError, LookupError, TypeError, AttributeError, ValueError) as error:
-        return f"none: {error}"
-
-
-def _plan(body: dict[str, Any]) -> Any:
-    return {name: value for name, value in body.items() if name not in _MARKS}
-
-
-def _lock(body: dict[str, Any]) -> Any:
-    """Return the lock in its artifact. Raises InputError where the names before it say something else."""
-    fields = {name: body[name] for name in Lock.model_fields}
-    wanted = Lock.model_validate_json(canonical.encode(fields)).to_json()
-    if (different := difference.first(wanted, {name: body[name] for name in body if name in wanted})) is not None:
-        raise InputError(str(different))
-    if unknown := sorted(body.keys() - wanted.keys() - _MARKS):
-        raise InputError(f"unknown key {unknown[0]}")
-    return fields
-
-
-def _cases(body: dict[str, Any]) -> Any:
-    return [{name: value for name, value in case.items() if name != "latency_ms"} for case in body["case_results"]]
-
-
-_READERS = {"plan": _plan, "lock": _lock, "cases": _cases}
-"""What of an artifact's file was digested: the marks of how it was written are none of it."""
+    return found if folder is None else found | sealed_artifacts.digests(folder, envelope)
 
 
 # --- Proofs ---------------------------------------------------------------------------------------------------------
@@ -193,6 +172,10 @@ def _proof(data: bytes) -> dict[str, Any] | None:
 
 
 def _proved(proof: dict[str, Any], asked: Asked) -> Report:
+    for name, given in (("--recompute", asked.recompute), ("--artifacts", asked.artifacts is not None)):
+        if given:
+            hint = f"without {name}; or verify the seal itself: bakeoff verify SEAL {name}"
+            raise UsageError(f"a proof shows one row: {name} needs them all, and the seal", hint=hint)
     claim, envelope = claims.read(canonical.encode(proof["envelope"]) + b"\n")
     if envelope is None or not claim.holds:
         return Report((claim,))

@@ -6,6 +6,7 @@ itself sees to; a file is whole or not there; the head is written last, so that 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from psycopg.types.json import Jsonb
 from bakeoff import canonical, dsse, evidence
 from bakeoff.adapters import evaluations, files, queries
 from bakeoff.adapters.evaluations import Run
+from bakeoff.adapters.policies import Said
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import Kind, Record
 from bakeoff.errors import BakeoffError, DatabaseError, IntegrityError, NotFoundError, StateError
@@ -82,7 +84,21 @@ def _stored(row: dict[str, Any]) -> Stored:
         raise _changed(number, str(error)) from error
     if (found := canonical.sha256_hex(envelope.payload)) != expected:
         raise _changed(number, f"expected {expected[:16]}…, found {found[:16]}…")
-    return Stored(**{**row, "envelope": envelope, "sealed_at": row["sealed_at"].astimezone(UTC)})
+    made = Stored(**{**row, "envelope": envelope, "sealed_at": row["sealed_at"].astimezone(UTC)})
+    for name, signed in _columns(envelope).items():
+        if getattr(made, name) != signed:
+            raise _changed(number, f"{name} is {getattr(made, name)!s}, and {signed!s} was signed")
+    return made
+
+
+def _columns(envelope: dsse.Envelope) -> dict[str, Any]:
+    """Return what the row of a seal repeats of what its envelope says."""
+    said = json.loads(envelope.payload)["predicate"]
+    rollout = said["rollout"]
+    told = {name: said[name] for name in ("number", "previous", "outcome", "verdict")}
+    told |= {"plan_sha256": said["plan"]["sha256"], "rollout_id": None if rollout is None else rollout["rollout_id"]}
+    sealed_at, keyids = datetime.fromisoformat(said["sealed_at"]), [item.keyid for item in envelope.signatures]
+    return {**evidence.from_decimals(told), "sealed_at": sealed_at, "keyid": ", ".join(keyids)}
 
 
 def _changed(number: int, how: str) -> IntegrityError:
@@ -100,6 +116,12 @@ def _all(conn: Connection, query: str, values: dict[str, Any]) -> list[Stored]:
 def newest(conn: Connection, *, plan_sha256: str | None = None, number: int | None = None) -> Stored | None:
     """Return the newest seal, of one plan or with one number where they are given, or None. Raises IntegrityError."""
     found = _all(conn, "seals.newest", {"plan_sha256": plan_sha256, "number": number})
+    return found[0] if found else None
+
+
+def of_rollout(conn: Connection, rollout_id: str) -> Stored | None:
+    """Return the newest seal of a rollout, or None. Raises IntegrityError where it was changed."""
+    found = _all(conn, "seals.of_rollout", {"rollout_id": rollout_id})
     return found[0] if found else None
 
 
@@ -201,10 +223,11 @@ def _records(conn: Connection, query: str, values: dict[str, Any]) -> list[Recor
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The figures of one case, how much was retrieved, and the digest of the whole as the server writes it."""
+    """The figures of one case, how much was retrieved and read, and the digest of the whole as the server writes it."""
 
     figures: dict[str, Any]
     snapshot_size: int
+    context_size: int
     sha256: str
 
 
@@ -215,12 +238,21 @@ def cases(conn: Connection, run: Run) -> list[Case]:
     """
     evaluations.check(conn, run)
     found = conn.execute(queries.get("seals.cases"), {"run_id": run.run_id}).fetchall()
-    return [Case(figures, size, sha256) for sha256, figures, size in found]
+    return [Case(figures, retrieved, read, sha256) for sha256, figures, retrieved, read in found]
 
 
 def outcomes(conn: Connection, rollout_id: str) -> list[tuple[Any, ...]]:
-    """Return (at, step, arm, unit, ok, latency_ms, quality) of every live outcome, in order of time."""
+    """Return (at, step, arm, unit, ok, latency_ms, quality, arrived) of every live outcome, in order of time.
+
+    `arrived` is its place in the order in which they were recorded, from 0; None where that is not known.
+    """
     return conn.execute(queries.get("seals.outcomes"), {"rollout_id": rollout_id}).fetchall()
+
+
+def said(conn: Connection, *, since: datetime, until: datetime) -> list[Said]:
+    """Return what people said about routing in a span of time, after what was not as usual when it began."""
+    with conn.cursor(row_factory=rows.class_row(Said)) as cursor:
+        return cursor.execute(queries.get("seals.said_while"), {"since": since, "until": until}).fetchall()
 
 
 # --- The folder -----------------------------------------------------------------------------------------------------
@@ -239,39 +271,3 @@ def is_written(folder: Path, found: Stored) -> bool:
         return path.read_bytes() == found.file and (folder / f"{found.stem}.{ROWS}").is_file()
     except OSError:
         return False
-
-
-def head_of(found: Stored) -> bytes:
-    """Return the statement that a chain ends with *found*."""
-    predicate = {"count": found.number, "sha256": found.payload_sha256, "previous": found.previous}
-    subject = evidence.Subject(f"{found.stem}.seal.json", canonical.sha256_hex(found.file))
-    return evidence.statement([subject], predicate, kind=evidence.HEAD)
-
-
-def read_head(folder: Path) -> dsse.Envelope | None:
-    """Return the head in *folder*, or None. Raises IntegrityError where it is no head."""
-    path = folder / HEAD
-    if not path.exists():
-        return None
-    try:
-        found = dsse.parse(files.read_text(path, what="head of the seals").encode())
-        evidence.opened(found.payload, kind=evidence.HEAD)
-    except BakeoffError as error:
-        hint = "it was changed by hand; move it away, and ask who did"
-        raise IntegrityError(f"{path} is not the head of a chain: {error}", hint=hint) from error
-    return found
-
-
-def require_same_chain(conn: Connection, folder: Path) -> None:
-    """Raise IntegrityError where the head in *folder* names a seal that the database does not have."""
-    head = read_head(folder)
-    if head is None:
-        return
-    _, said = evidence.opened(head.payload, kind=evidence.HEAD)
-    named, last = newest(conn, number=said["count"]), newest(conn)
-    if named is None or named.payload_sha256 != said["sha256"]:
-        raise IntegrityError(
-            f"{folder / HEAD} ends with seal {said['count']} ({str(said['sha256'])[:12]}…), which the database does "
-            f"not have: it ends with {0 if last is None else last.number}",
-            hint=f"move {folder} aside if the database is a new one; else restore bakeoff.seals from a backup",
-        )

@@ -16,12 +16,10 @@ from psycopg import sql
 from bakeoff import dedup
 from bakeoff.adapters import queries
 from bakeoff.adapters.postgres import Connection
-from bakeoff.config import Lock
-from bakeoff.errors import DatabaseError
+from bakeoff.adapters.tables import Tables
 from bakeoff.gold import Span
 
 _CURSOR_ROWS = 2_000
-_HELPERS = ("staging", "order", "fate", "kept", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,47 +37,6 @@ class Staged:
     embedding_token_count: int
     embedding_sha256: bytes
     grams: dedup.Hashes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The names that belong to one chunk table."""
-
-    lock: Lock
-
-    def names(self) -> dict[str, sql.Identifier]:
-        """Return the identifiers that the statements of `sql/ingest.sql` take."""
-        base = self.lock.table_name
-        return {
-            "table": sql.Identifier(base),
-            "aliases": sql.Identifier(f"{base}_aliases"),
-            "staging": sql.Identifier(f"{base}_staging"),
-            "ordering": sql.Identifier(f"{base}_order"),
-            "fate": sql.Identifier(f"{base}_fate"),
-            "kept": sql.Identifier(f"{base}_kept"),
-            "pending": sql.Identifier(f"{base}_pending"),
-        }
-
-    def query(self, name: str, **more: sql.Composable) -> sql.Composed:
-        """Return the statement `ingest.<name>` with this table's names in it."""
-        return queries.get(f"ingest.{name}").format(**self.names(), **more)
-
-    def run(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> None:
-        """Execute the statement `ingest.<name>`."""
-        conn.execute(self.query(name), values)
-
-    def number(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> int:
-        """Execute the statement `ingest.<name>` and return its one number."""
-        row = conn.execute(self.query(name), values).fetchone()
-        if row is None:
-            raise DatabaseError(f"the statement ingest.{name} gave no row")
-        return int(row[0])
-
-    def drop_helpers(self, conn: Connection, helpers: Sequence[str] = _HELPERS) -> None:
-        """Drop the tables that only an ingest under way needs."""
-        for helper in helpers:
-            table = sql.Identifier(f"{self.lock.table_name}_{helper}")
-            conn.execute(queries.get("server.drop_table").format(table=table))
 
 
 def add(conn: Connection, tables: Tables, staged: Sequence[Staged]) -> None:
@@ -175,15 +132,6 @@ def store_range(conn: Connection, tables: Tables, first: int, last: int, values:
     )
     more = {"first": first, "last": last, "prefixed": config.prefix.policy == "B"}
     return conn.execute(tables.query("store", vector_type=vector_type), values | more).rowcount
-
-
-def table_digest(conn: Connection, tables: Tables) -> str:
-    """Return the SHA-256 over every row of the chunk table, vectors included, and of its aliases."""
-    send = sql.Identifier(f"{tables.lock.config.index.storage}_send")
-    row = conn.execute(tables.query("table_digest", vector_send=send)).fetchone()
-    if row is None:
-        raise DatabaseError("the database gave no table digest")
-    return str(row[0])
 
 
 def all_spans(conn: Connection, tables: Tables) -> Iterator[tuple[str, int, int]]:

@@ -1,8 +1,10 @@
-"""Figures of a whole chunk table that gates judge."""
+"""A chunk table as a whole: the names that belong to it, its digest, the figures that gates judge."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -11,8 +13,59 @@ from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
 from bakeoff.errors import DatabaseError
 
+_HELPERS = ("staging", "order", "fate", "kept", "pending")
 MOST_TOKENS = 1024
 """No embedded text may be longer, whatever its embedder reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The names that belong to one chunk table."""
+
+    lock: Lock
+
+    def names(self) -> dict[str, sql.Identifier]:
+        """Return the identifiers that the statements of `sql/ingest.sql` take."""
+        base = self.lock.table_name
+        return {
+            "table": sql.Identifier(base),
+            "aliases": sql.Identifier(f"{base}_aliases"),
+            "staging": sql.Identifier(f"{base}_staging"),
+            "ordering": sql.Identifier(f"{base}_order"),
+            "fate": sql.Identifier(f"{base}_fate"),
+            "kept": sql.Identifier(f"{base}_kept"),
+            "pending": sql.Identifier(f"{base}_pending"),
+        }
+
+    def query(self, name: str, **more: sql.Composable) -> sql.Composed:
+        """Return the statement `ingest.<name>` with this table's names in it."""
+        return queries.get(f"ingest.{name}").format(**self.names(), **more)
+
+    def run(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> None:
+        """Execute the statement `ingest.<name>`."""
+        conn.execute(self.query(name), values)
+
+    def number(self, conn: Connection, name: str, values: dict[str, Any] | None = None) -> int:
+        """Execute the statement `ingest.<name>` and return its one number."""
+        row = conn.execute(self.query(name), values).fetchone()
+        if row is None:
+            raise DatabaseError(f"the statement ingest.{name} gave no row")
+        return int(row[0])
+
+    def drop_helpers(self, conn: Connection, helpers: Sequence[str] = _HELPERS) -> None:
+        """Drop the tables that only an ingest under way needs."""
+        for helper in helpers:
+            table = sql.Identifier(f"{self.lock.table_name}_{helper}")
+            conn.execute(queries.get("server.drop_table").format(table=table))
+
+
+def table_digest(conn: Connection, tables: Tables) -> str:
+    """Return the SHA-256 over every row of the chunk table, vectors included, and of its aliases."""
+    send = sql.Identifier(f"{tables.lock.config.index.storage}_send")
+    row = conn.execute(tables.query("table_digest", vector_send=send)).fetchone()
+    if row is None:
+        raise DatabaseError("the database gave no table digest")
+    return str(row[0])
 
 
 @dataclass(frozen=True, slots=True)

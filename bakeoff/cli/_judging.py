@@ -11,12 +11,14 @@ from bakeoff import gate_words, metrics, report, summary
 from bakeoff.adapters import files
 from bakeoff.adapters.records import Record
 from bakeoff.cli._shared import emit, say
+from bakeoff.errors import ReaderError
 from bakeoff.rules import FACTS, LATENCY
 
 _ORDER = {"fail": 0, "error": 1, "no_data": 2, "inconclusive": 3, "pass": 4}
 _DECIDES_NOTHING = "*"
 _DIGITS = 12
 _TWO_LOCKS = "two-locks"
+_ARMS = ("baseline", "candidate")
 _NARROW = (("baseline>", "base>"), ("candidate>", "cand>"), ("sees>", None), ("n>", None))
 _CHANGE = "Change: signed, in points; of a latency percent; of a level the interval of the value itself"
 _ONE_LOCK = "next: bakeoff lock-config FILE locks a candidate that differs; then make a plan of it"
@@ -58,6 +60,8 @@ def _row(item: dict[str, Any]) -> tuple[Any, ...]:
     verdict = item["verdict"] + ("" if item["severity"] == "block" else _DECIDES_NOTHING)
     whole = item["metric"] in FACTS
     seen = "" if item["detectable"] is None or whole else f"{100 * item['detectable']:.1f}"
+    if seen and gate_words.sees_nothing(item["metric"], item["detectable"]):
+        seen = "nothing"
     asked = "" if whole else gate_words.count(item)
     figures = (summary.gate_figure(item["metric"], item[name]) for name in ("baseline", "value"))
     return item["gate"], verdict, *figures, _change(item), item["threshold"], seen, asked
@@ -78,11 +82,8 @@ def text(data: dict[str, Any]) -> str:
     lines.append(report.table(title, columns, map(_row, found), notes=notes, narrow=_NARROW).terminal())
     for item in found:
         if item["verdict"] != "pass" or item["reason"] == "suspicious":
-            lines += _about(item, data["plan_sha256"][:_DIGITS])
-    lines += [said for said in (gate_words.timings(data),) if said]
-    for name, what in (("accepted_blind", "accepted blind"), ("known_scores", "planned after these runs were known")):
-        if data[name]:
-            lines.append(f"{what}: {', '.join(data[name])}")
+            lines += _about(item, data["plan_sha256"][:_DIGITS], timed=bool(data["timings"]))
+    lines += [*gate_words.repeated(data), *gate_words.accepted(data)]
     return "\n".join([*lines, f"written to: {data['artifact']}", f"verdict: {data['verdict'].upper()}", _next(data)])
 
 
@@ -96,15 +97,18 @@ def _next(data: dict[str, Any]) -> str:
     return (_PROMOTE if promoted else _NEXT[data["verdict"]]).format(**named)
 
 
-def _about(item: dict[str, Any], plan: str) -> list[str]:
-    """Return what is known of a gate that did not pass; texts from outside stay within their line."""
+def _about(item: dict[str, Any], plan: str, *, timed: bool) -> list[str]:
+    """Return what is known of a gate that did not pass; texts from outside stay within their line.
+
+    *timed*: there are timings, so that taking them is no advice.
+    """
     lines = [report.line(f"{item['verdict']}: {item['gate']}: {item['said']}")]
     lines += [f"    {more}" for more in (gate_words.further(item),) if more]
     for worst in item["worst"]:
         figures = " → ".join(summary.gate_figure(item["metric"], worst[side]) for side in ("baseline", "candidate"))
         asked = report.line(f"{worst['question_id']}: {worst['question']}")
         lines.append(f"    {asked}  [{figures}]")
-    if item["metric"] == LATENCY and item["verdict"] == "no_data":
+    if item["metric"] == LATENCY and item["verdict"] == "no_data" and not timed:
         lines.append(f"    next: bakeoff timings --plan {plan} times both locks in turn")
     return lines
 
@@ -135,22 +139,40 @@ def _answered(timed: list[float | None]) -> list[float]:
     return [value for value in timed if value is not None]
 
 
-def timings(record: Record, *, of: int = 1) -> dict[str, Any]:
+def timings(record: Record, *, of: int = 1, first_error: str | None = None) -> dict[str, Any]:
     """Return timings as `--json` prints them: percentiles of both arms, and *of* how many of the plan they are."""
     body = record.body
-    arms = {
-        side: {f"p{q}_ms": metrics.percentile(_answered(body[f"{side}_ms"]), q).value for q in (50, 95)}
-        for side in ("baseline", "candidate")
-    }
     about = {"record": record.record_id, "plan": body["plan_sha256"][:_DIGITS], "of": of}
-    return {**about, "questions": len(body["questions"]), **arms}
+    arms = {side: _percentiles(body[f"{side}_ms"]) for side in _ARMS}
+    return {**about, "questions": len(body["questions"]), **arms, "first_error": first_error}
+
+
+def _percentiles(timed: list[float | None]) -> dict[str, Any]:
+    answered = _answered(timed)
+    p50, p95 = (metrics.percentile(answered, q) for q in (50, 95))
+    known = {"p50_ms": p50.value, "p95_ms": p95.value, "p95_reliable": p95.reliable}
+    return known | {"failed": len(timed) - len(answered)}
+
+
+def timings_exit_code(data: dict[str, Any]) -> int:
+    """Say on stderr how many answers failed; return 5 where a lock's reader failed on every question, else 0."""
+    failed = {side: data[side]["failed"] for side in _ARMS}
+    if any(failed.values()):
+        counts = ", ".join(f"{side} {count}" for side, count in failed.items())
+        asked = report.counted(data["questions"], "question")
+        say(report.line(f"bakeoff: answers failed ({counts}, of {asked}), the first with: {data['first_error']}"))
+    return ReaderError.exit_code if data["questions"] in failed.values() else 0
+
+
+def _ms(value: float | None, *, few: bool = False) -> str:
+    return report.NOTHING if value is None else f"{value:.1f}" + " (too few)" * few
 
 
 def timings_text(data: dict[str, Any]) -> str:
     """Return timings as they are printed."""
     rows = [
-        (side, *(report.NOTHING if value is None else f"{value:.1f}" for value in data[side].values()))
-        for side in ("baseline", "candidate")
+        (side, _ms(data[side]["p50_ms"]), _ms(data[side]["p95_ms"], few=not data[side]["p95_reliable"]))
+        for side in _ARMS
     ]
     title = f"{report.counted(data['questions'], 'question')} asked of both locks in turn, ms"
     lines = [report.table(title, ("lock", "p50>", "p95>"), rows).terminal()]

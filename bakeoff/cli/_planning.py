@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bakeoff import foresight, report, strategy
+from bakeoff import foresight, gate_words, report, strategy
 from bakeoff.adapters import files, plans
 from bakeoff.adapters.plans import Damaged, Stored
 from bakeoff.adapters.postgres import Connection
@@ -82,14 +82,17 @@ def _size(metric: str, value: float | None) -> str:
 
 
 def _gate(item: dict[str, Any]) -> tuple[Any, ...]:
-    exact = item["detectable"] == 0.0
-    shown = "exact" if exact else _size(item["metric"], item["detectable"])
+    metric, detectable = item["metric"], item["detectable"]
+    exact = detectable == 0.0
+    shown = "exact" if exact else _size(metric, detectable)
+    if detectable is not None and gate_words.sees_nothing(metric, detectable):
+        shown = "nothing"
     mark = " BLIND" if item["blind"] else ""
     return (
         item["gate"],
         item["severity"],
         item["n"],
-        _size(item["metric"], item["margin"]),
+        _size(metric, item["margin"]),
         shown + mark,
         "" if exact else item["because"],
     )

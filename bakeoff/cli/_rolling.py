@@ -109,21 +109,23 @@ def patient(here: Site) -> Callable[[], None]:
     return after
 
 
-def tick(ref: str) -> dict[str, Any]:
-    """Take one turn; return what it did, and the rollout as it is then."""
+def tick(ref: str) -> tuple[dict[str, Any], int]:
+    """Take one turn; return what it did with the rollout as it is then, and the exit code: 1 where it rolled back."""
     here = site()
     with database() as conn:
         found = rollouts.find(conn, ref)
         watch.require_clock(found, "wall")
-        now = now_of(conn, found)
+        now_of(conn, found)
+        now = partial(rollouts.server_time, conn)
         done = advance.tick_on(conn, here.connect, found.rollout_id, now=now, options=here.options)
-        notices.remember_held(conn, done.rollout, done.held, at=now)
+        notices.remember_held(conn, done.rollout, done.held, at=now())
         settle(here)
         data = _rollouts.status(conn, found.rollout_id, here.settings)
     held = None if done.held is None else {"reason": None, **(data["held"] or {}), "said": done.held}
     events = [{"version": item.version, "event": item.event, "reason": item.reason.value, "said": item.said}
               for item in done.events]  # fmt: skip
-    return {**data, "held": held, "events": events}
+    ended_badly = bool(events) and done.rollout.state.phase is Phase.ROLLED_BACK
+    return {**data, "held": held, "events": events}, int(ended_badly)
 
 
 def watched(ref: str, *, clock_name: str, fault: str | None, pace_s: float) -> tuple[dict[str, Any], int]:

@@ -13,7 +13,7 @@ from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.adapters.settings import Settings
 from bakeoff.rollout import OPEN, Phase, Reason
-from bakeoff.stages import holding
+from bakeoff.stages import advance, holding
 
 _LATE = timedelta(minutes=10)
 _SEEN_S = 5.0
@@ -21,7 +21,7 @@ _SEEN_S = 5.0
 _NEXT = {
     Phase.RUNNING: "bakeoff canary watch stays with it (or bakeoff canary tick, by cron)",
     Phase.PAUSED: "bakeoff canary resume --reason TEXT",
-    Phase.COMPLETED: "the candidate is in production; bakeoff canary rollback --reason TEXT goes back",
+    Phase.COMPLETED: "the candidate is in production; bakeoff canary rollback {rollout} --reason TEXT goes back",
     Phase.ROLLED_BACK: "bakeoff canary history says why; change the candidate, and make a new plan",
     Phase.ABORTED: "bakeoff canary start --plan PLAN begins again",
 }
@@ -57,7 +57,8 @@ def status(conn: Connection, ref: str, here: Settings) -> dict[str, Any]:
     stored = plans.find(conn, found.plan_sha256)
     now = rollouts.server_time(conn) if found.clock == "wall" else found.state.last_at
     strategy, state = stored.plan.rollout, found.state
-    held = holding.held(strategy, state, now)
+    stopped = advance.killed(conn, found)
+    held = holding.held(strategy, state, now) if stopped is None else (Reason.KILLED, stopped)
     return {
         **_what(found, stored),
         **_when(stored, found, now),
@@ -138,11 +139,17 @@ def _notices(conn: Connection, found: Rollout, here: Settings) -> dict[str, Any]
 
 def _next(found: Rollout, held: tuple[Reason, str] | None) -> str:
     phase = found.state.phase
+    if held is not None and held[0] is Reason.KILLED:
+        return "find out why; bakeoff route unkill --reason TEXT"
     if held is not None and held[0] is Reason.NOT_APPROVED and phase is Phase.RUNNING:
         return "bakeoff canary approve --reason TEXT"
     if phase is Phase.RUNNING and found.clock == "simulated":
         return "bakeoff canary watch --clock simulated"
-    return _NEXT[phase]
+    if phase is Phase.COMPLETED and found.clock == "simulated":
+        return (
+            f"nothing in production changed; bakeoff canary start --plan {found.plan_sha256[:12]} begins with traffic"
+        )
+    return _NEXT[phase].format(rollout=found.rollout_id)
 
 
 def status_text(data: dict[str, Any]) -> str:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from bakeoff.adapters import keys
 from bakeoff.adapters.settings import Settings
 from bakeoff.cli import _sealing
+from bakeoff.cli._shared import say
 from bakeoff.errors import IntegrityError, StateError
 from bakeoff.rollout import OPEN
 from bakeoff.stages.run_steps import Done, Going
+
+
+def at_the_start(found: Settings, *, clock: str, now: datetime) -> None:
+    """Say on stderr where there is no key that the run can be sealed with: it may take two days to get there."""
+    if clock == "simulated" and not _sealing.has_key(found):
+        return  # it makes its own
+    try:
+        _sealing.signer(found, now=now)()
+    except (StateError, IntegrityError) as error:
+        say(f"bakeoff: this run can't be sealed at its end: {error}; {error.hint}")
 
 
 def at_the_end(found: Settings) -> Callable[[Going], Done]:

@@ -198,6 +198,7 @@ def run(found: Settings, wanted: Order) -> Finished:
     files.require_folder(found.values.artifacts)
     if wanted.given.clock == "simulated":
         say(f"bakeoff: {_SIMULATED}")
+    _run_seal.at_the_start(found, clock=wanted.given.clock, now=clock.now())
     here = _rolling.Site(found, wanted.by)
     try:
         return stage.run(here.connect, wanted, now=clock.now, teller=shown, around=here.around,

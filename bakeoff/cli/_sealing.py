@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bakeoff import canonical, evidence, merkle, report
+from bakeoff import canonical, dsse, evidence, merkle, plural, report
 from bakeoff.adapters import files, plans, postgres, seals
 from bakeoff.adapters import keys as adapter
 from bakeoff.adapters.keys import Ring, Signer
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings
-from bakeoff.errors import NotFoundError
+from bakeoff.errors import IntegrityError, NotFoundError
 from bakeoff.stages import seal as stage
 
 PROVES_NOTHING = "it was made here by bakeoff itself, and proves nothing about who signed"
@@ -95,10 +95,11 @@ def key_listing(rows: Sequence[Body]) -> str:
     return report.table("Keys", ("name", "key id", "status", "created", "retired"), cells).terminal()
 
 
-def public_key(found: Settings, name: str) -> dict[str, Any]:
-    """Return a public key as PEM."""
+def public_key(found: Settings, name: str, *, now: datetime) -> dict[str, Any]:
+    """Return a public key as PEM, with whether it is in use."""
     entry = ring(found).find(name)
-    return {"name": name, "keyid": entry.keyid, "pem": adapter.pem_of(ring(found).public(entry)).decode()}
+    pem = adapter.exported(entry, ring(found).public(entry), now=now).decode()
+    return {"name": name, "keyid": entry.keyid, "status": entry.status, "pem": pem}
 
 
 def _when(at: str | None) -> str:
@@ -129,7 +130,7 @@ def seal(
         return postgres.connect(found, autocommit=True)
 
     done = stage.run(conn, signer(found, now=now), ref=ref, folder=folder(found), connect=connect, clock=clock, now=now)
-    data = _row(found, done.seal) | {"new": done.new}
+    data = _row(found, done.seal) | {"new": done.new, "before": rows(found, done.before), "left": list(done.left)}
     if out is not None:
         files.write(rows_beside(out), seals.rows_file(conn, done.seal))
         data["out"] = str(files.write(out, done.seal.file))
@@ -145,6 +146,9 @@ def rows_beside(path: Path) -> Path:
 def _row(found: Settings, item: seals.Stored) -> dict[str, Any]:
     names = {entry.keyid: entry for entry in ring(found).entries()}
     signed = names.get(item.keyid)
+    if signed is not None and not dsse.signed_by(item.envelope, ring(found).public(signed)):
+        hint = "its row of bakeoff.seals was changed by hand; the file that was written of it may be whole"
+        raise IntegrityError(f"seal {item.number} in the database was not signed by {signed.name}", hint=hint)
     return {
         "number": item.number,
         "payload_sha256": item.payload_sha256,
@@ -167,11 +171,13 @@ def made(data: Body) -> str:
     what = (
         f"seal {data['number']}" if data["new"] else f"sealed before, as seal {data['number']}: nothing changed since"
     )
-    lines = [f"{what} of plan {data['plan_sha256'][:_SHORT]}: {_outcome(data)}"]
+    lines = [f"seal {item['number']}, written to: {item['file']}: {_outcome(item)}" for item in data["before"]]
+    lines += [f"{what} of plan {data['plan_sha256'][:_SHORT]}: {_outcome(data)}"]
     lines.append(f"signed with {data['key']} (key id {data['keyid'][:_SHORT]})")
     if data["key"] == adapter.DEMO:
         lines.append(f"the key `{adapter.DEMO}`: {PROVES_NOTHING}")
     lines.append(f"written to: {data['file']}")
+    lines += [report.line(said) for said in data["left"]]
     lines += [f"written to: {data['out']}"] if "out" in data else []
     return "\n".join([*lines, f"next: bakeoff verify {data['file']}"])
 
@@ -286,13 +292,15 @@ def plain(data: Body) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
-def export(conn: Connection, found: Settings, *, now: datetime) -> dict[str, Any]:
-    """Write every seal again."""
+def export(conn: Connection, found: Settings, *, new_head: bool = False, now: datetime) -> dict[str, Any]:
+    """Write every seal again; *new_head* signs a head where there is none."""
     files.require_folder(folder(found))
-    written = stage.export(conn, signer(found, now=now), folder(found))
-    return {"seals": [str(folder(found) / f"{item.stem}.seal.json") for item in written], "folder": str(folder(found))}
+    written = stage.export(conn, signer(found, now=now), folder(found), new_head=new_head)
+    named = [str(folder(found) / f"{item.stem}.seal.json") for item in written]
+    return {"seals": named, "folder": str(folder(found)), "newest": written[-1].payload_sha256 if written else None}
 
 
 def exported(data: Body) -> str:
     """Return in words what was written."""
-    return f"{len(data['seals'])} seals written to: {data['folder']}"
+    said = f"{plural.counted(len(data['seals']), 'seal')} written to: {data['folder']}"
+    return said if data["newest"] is None else f"{said}; the newest is {data['newest'][:_SHORT]}"

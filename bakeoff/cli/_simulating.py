@@ -142,6 +142,13 @@ def _surprises(shown: dict[str, Any]) -> list[str]:
     return found
 
 
+def _tuned(shown: dict[str, Any]) -> list[str]:
+    """Return that the looks are tuned to other traffic than comes, where they are."""
+    if shown["traffic_per_hour"] == shown["tuned_to"]:
+        return []
+    return [f"looks: tuned to the {shown['tuned_to']:g} questions an hour of the plan, as they will be live"]
+
+
 def text(shown: dict[str, Any]) -> str:
     """Return what a person wants to know of a simulation."""
     replays = shown["rows"][0]["replays"]
@@ -150,7 +157,7 @@ def text(shown: dict[str, Any]) -> str:
         f"{shown['traffic_per_hour']:g} questions an hour of {shown['people']:,} people, seed {shown['seed']})",
         ("candidate", "rolled back>", "hours>", "people>", "held>", "because of", "plan sees"),
         [_row(item, shown["sight"]) for item in shown["rows"]],
-        notes=_NOTES,
+        notes=(*_NOTES, *shown["left_out"], *_tuned(shown)),
         narrow=(("held>", None), ("because of", None)),
     )
     lines = [

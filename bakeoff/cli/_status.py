@@ -34,7 +34,7 @@ def _routing(found: Body) -> list[tuple[str, str]]:
     said = f"ON since {_when(killed['at'])} by {killed['by']}: {killed['reason']}" if killed else "off"
     units = ", ".join(f"{unit} → {arm}" for unit, arm in sorted(forced.items())) or "none"
     rows = [("kill switch", said), ("forced units", units)]
-    return [*rows, ("shadow", "on")] if found.get("shadow") else rows
+    return rows if found.get("shadow", True) else [*rows, ("shadow", "off")]
 
 
 def _notices(found: Body) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bakeoff import report, summary
+from bakeoff import plural, report, summary
 from bakeoff import sweep as sweeps
 from bakeoff.adapters import clock, files, postgres
 from bakeoff.adapters.settings import Settings
@@ -51,8 +51,9 @@ def run(found: Settings, wanted: Order, *, workers: int | None, drop_losers: boo
 
 def write(found: Settings, wanted: Order, done: Swept) -> dict[str, Any]:
     """Write the finished sweep as its artifact, and return it with the place."""
-    data = {**done.body, "at": done.at.isoformat()}
-    name = f"{done.at:%Y%m%dT%H%M%S}-{wanted.sweep.name}.json"
+    record = done.record
+    data = {"record": record.record_id, **done.body, "at": record.at.isoformat()}
+    name = f"{record.at:%Y%m%dT%H%M%S}-{wanted.sweep.name}-{record.record_id}.json"  # two may end within a second
     return {**data, "artifact": str(files.write_json(found.values.artifacts / "sweeps" / name, data))}
 
 
@@ -61,8 +62,9 @@ def text(data: dict[str, Any]) -> str:
     asked, arms = data["questions"], {arm["config_hash"]: arm for arm in data["arms"]}
     baseline = arms[data["baseline"]]
     head = (
-        f"{data['name']}: {data['tried']} configurations against {baseline['lock']} ({data['baseline']}) by "
-        f"{NAMES[data['metric']]}, on {report.counted(asked['used'], 'question')} of {asked['name']}"
+        f"{data['name']}: {report.counted(data['tried'], 'configuration')} against {baseline['lock']} "
+        f"({data['baseline']}) by {NAMES[data['metric']]}, on {report.counted(asked['used'], 'question')} of "
+        f"{asked['name']}"
     )
     narrowing = [_rung(rung, arms) for rung in data["rungs"]] or [
         "nothing to narrow: every configuration is a finalist, every question is the holdout's",
@@ -83,7 +85,9 @@ def _rung(rung: dict[str, Any], arms: dict[str, Any]) -> str:
         )
         for score in rung["scores"]
     ]
-    title = f"{rung['arms']} candidates on {report.counted(rung['questions'], 'question')}, {rung['keep']} go on"
+    go = plural.verb(rung["keep"], "goes", "go")
+    asked = report.counted(rung["questions"], "question")
+    title = f"{report.counted(rung['arms'], 'candidate')} on {asked}, {rung['keep']} {go} on"
     columns = ("CONFIG_HASH", "changes", "mean>", "− baseline>", "pairs>", "")
     narrow = (("− baseline>", "change>"), ("pairs>", None))
     return report.table(title, columns, rows, notes=(_PAIRS,), narrow=narrow).terminal()
@@ -115,8 +119,9 @@ def _final(data: dict[str, Any]) -> str:
     )
     narrow = (("baseline>", "base>"), ("candidate>", "cand>"), ("difference>", "change>"), ("pairs>", None))
     title = f"Finalists on the {report.counted(len(data['questions']['holdout']), 'question')} of the holdout"
+    tried = f"{report.counted(data['tried'], 'configuration')} {plural.verb(data['tried'], 'was', 'were')}"
     notes = (
-        f"p: one-sided, Holm over {len(rows)} finalists; {data['tried']} configurations were tried in all.",
+        f"p: one-sided, Holm over {report.counted(len(rows), 'finalist')}; {tried} tried in all.",
         f"Narrowing never saw these questions. Intervals: {summary.UNCORRECTED}.",
         _PAIRS,
     )
@@ -124,6 +129,7 @@ def _final(data: dict[str, Any]) -> str:
 
 
 def _answer(data: dict[str, Any], arms: dict[str, Any]) -> list[str]:
+    asked = len(data["questions"]["holdout"])
     if data["winner"] is None:
         said = [
             f"no winner: none is shown to be better by {data['minimum_effect']:g} or more at alpha {data['alpha']:g}"
@@ -132,8 +138,8 @@ def _answer(data: dict[str, Any], arms: dict[str, Any]) -> list[str]:
             said = ["no winner: no finalist could be measured on every question"]
         if data["holdout_needed"]:
             said.append(
-                f"about {data['holdout_needed']:,} holdout questions would show the best of them, if it is as good as "
-                f"it looks; there were {len(data['questions']['holdout'])}"
+                f"about {report.counted(data['holdout_needed'], 'holdout question')} would show the best of them, if "
+                f"it is as good as it looks; there {plural.verb(asked, 'was', 'were')} {asked}"
             )
         return said
     winner = arms[data["winner"]]
@@ -150,10 +156,10 @@ def _costs(data: dict[str, Any]) -> list[str]:
     losers = [arm for arm in data["arms"] if arm["dropped_in_rung"] is not None]
     left = sum(arm["table_bytes"] for arm in losers if arm["config_hash"] not in dropped)
     if dropped:
-        lines.append(f"the tables of {len(dropped)} dropped candidates are removed")
+        lines.append(f"the tables of {report.counted(len(dropped), 'dropped candidate')} are removed")
     if left:
         lines.append(
-            f"the tables of {len(losers) - len(dropped)} dropped candidates take {report.size(left)}: --drop-losers "
-            "removes those that the sweep made"
+            f"the tables of {report.counted(len(losers) - len(dropped), 'dropped candidate')} take "
+            f"{report.size(left)}: --drop-losers removes those that the sweep made"
         )
     return [*lines, f"written to: {data['artifact']}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,7 @@ def data(
         seals = [{"file": str(folder / link.name), **_seal(link.report)} for link in links]
         made["chain"] = {"folder": str(folder), "claims": [asdict(claim) for claim in claims], "seals": seals}
     failed = _failed(made)
-    return {"verified": failed is None, "failed": failed, **made}
+    return {"verified": failed is None, "failed": failed, "unchecked": _unchecked(made), **made}
 
 
 def _seal(seal: Report) -> dict[str, Any]:
@@ -35,16 +36,30 @@ def _seal(seal: Report) -> dict[str, Any]:
     return {**{name: getattr(seal, name) for name in names}, "claims": [asdict(claim) for claim in seal.claims]}
 
 
-def _failed(made: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the first claim that does not hold, with its file: of the seal, then of the seals of the chain."""
+def _groups(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return everything that has a file and claims: the seal, those of the chain, the chain."""
     chain = made.get("chain", {"seals": [], "claims": [], "folder": ""})
     groups = [made] if "file" in made else []
-    groups += [*chain["seals"], {"file": chain["folder"], "claims": chain["claims"]}]
-    for group in groups:
+    return [*groups, *chain["seals"], {"file": chain["folder"], "claims": chain["claims"]}]
+
+
+def _failed(made: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the first claim that does not hold, with its file."""
+    for group in _groups(made):
         for claim in group["claims"]:
             if claim["holds"] is False:
                 return {"file": group["file"], **claim}
     return None
+
+
+def _unchecked(made: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return every claim that was not checked, with its file."""
+    return [
+        {"file": group["file"], "name": claim["name"], "said": claim["said"]}
+        for group in _groups(made)
+        for claim in group["claims"]
+        if claim["holds"] is None
+    ]
 
 
 def text(found: Mapping[str, Any]) -> str:
@@ -76,16 +91,28 @@ def _short(text: str) -> str:
 
 def _said(claims: Sequence[Mapping[str, Any]]) -> str:
     failed = next((item for item in claims if item["holds"] is False), None)
-    return "hold" if failed is None else f"NO: {failed['name']}"
+    if failed is not None:
+        return f"NO: {failed['name']}"
+    return "hold" + _rest([item["name"] for item in claims if item["holds"] is None])
+
+
+def _rest(names: Sequence[str]) -> str:
+    return f"; not checked: {', '.join(names)}" if names else ""
+
+
+def _named(found: Mapping[str, Any]) -> list[str]:
+    """Return the names of the claims that were not checked; those of a chain with how many of its seals they are of."""
+    chain = found.get("chain", {"seals": [], "claims": []})
+    own = [item["name"] for item in (*found.get("claims", ()), *chain["claims"]) if item["holds"] is None]
+    seals = chain["seals"]
+    counted = Counter(item["name"] for seal in seals for item in seal["claims"] if item["holds"] is None)
+    return own + [f"{name} ({count} of {len(seals)} seals in the chain)" for name, count in counted.items()]
 
 
 def _verdict(found: Mapping[str, Any]) -> str:
     failed = found["failed"]
     if failed is None:
-        every = [*found.get("claims", ()), *found.get("chain", {}).get("claims", ())]
-        unchecked = [item["name"] for item in every if item["holds"] is None]
-        rest = f"; not checked: {', '.join(unchecked)}" if unchecked else ""
-        return f"verified{rest}"
+        return f"verified{_rest(_named(found))}"
     lines = [f"not verified: {failed['name']} in {failed['file']}: {report.line(failed['said'])}"]
     lines += [f"  {name}: {report.line(failed[name])}" for name in ("path", "expected", "found") if failed[name]]
     return "\n".join(lines)

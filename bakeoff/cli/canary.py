@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bakeoff.cli._shared import AsJson, Reason, database, emit, group, settings
+from bakeoff.cli._shared import AsJson, Reason, database, emit, group, say, settings
 from bakeoff.cli.plan import PlanRef
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def start(
     _needs_reason(force=force, reason=reason)
     here = _rolling.site()
     with database() as conn:
-        stored, now = _plans.found(conn, plan), rollouts.server_time(conn)
+        stored, now = _plans.found(conn, plan), partial(rollouts.server_time, conn)
         made = advance.start(conn, stored, by=here.by, why=reason, clock=clock.value, force=force, now=now)
+        if (stopped := advance.killed(conn, made)) is not None:
+            say(f"note: {stopped}: nobody gets the candidate, and no step begins, until bakeoff route unkill")
         _rolling.settle(here)
         data = _rollouts.status(conn, made.rollout_id, here.settings)
     emit(data, human=lambda: _rollouts.status_text(data), as_json=as_json)
@@ -133,6 +136,7 @@ def resume(ref: RolloutRef = "latest", *, reason: Reason = "", as_json: AsJson =
 def rollback(ref: RolloutRef = "latest", *, reason: Reason = "by hand", as_json: AsJson = False) -> None:
     """Send all traffic back to the baseline at once, in any phase, and check that it is so.
 
+    `latest` is the rollout that moves real traffic, or did last; a rehearsal is meant by its id alone.
     Exit code 0 where it is done, or was before; that of the check's verdict where the baseline is not what it was.
     """
     from bakeoff.cli import _rollback
@@ -167,11 +171,15 @@ def history(
 
 @app.command(epilog="Example: */10 * * * * bakeoff canary tick")
 def tick(ref: RolloutRef = "latest", *, as_json: AsJson = False) -> None:
-    """Look if a look is due, and go on if it is time: one turn of `watch`, for cron."""
+    """Look if a look is due, and go on if it is time: one turn of `watch`, for cron.
+
+    Exit code 1 where this turn rolled back: on a breach, or after looks or hours in vain. Later turns find nothing due.
+    """
     from bakeoff.cli import _rolling, _rollouts
 
-    data = _rolling.tick(ref)
+    data, code = _rolling.tick(ref)
     emit(data, human=lambda: _rollouts.tick_text(data), as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: bakeoff canary watch --clock simulated --fault quality:-0.10@3")

@@ -44,7 +44,10 @@ def timings(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Time both locks of a plan in turn, question by question, on one worker: what the latency gate judges."""
+    """Time both locks of a plan in turn, question by question, on one worker: what the latency gate judges.
+
+    Exit codes: 0 also where a reader failed on some questions, which stderr says; 5 where that of a lock failed on all.
+    """
     import os
 
     from bakeoff.adapters import clock, locks, postgres, records
@@ -56,7 +59,7 @@ def timings(
         stored = _plans.found(conn, plan)
         sides = tuple(locks.find(conn, arm.config_hash) for arm in (stored.plan.baseline, stored.plan.candidate))
         options = timing.Options(cache_dir=found.values.home / "models", environ=os.environ)
-        record = timing.run(
+        timed = timing.run(
             lambda: postgres.connect(found, autocommit=True),
             stored,
             (sides[0], sides[1]),
@@ -65,8 +68,9 @@ def timings(
             options=options,
         )
         of = records.count(conn, "timings", records.About(plan_sha256=stored.plan_sha256))
-    data = _judging.timings(record, of=of)
+    data = _judging.timings(timed.record, of=of, first_error=timed.first_error)
     emit(data, human=lambda: _judging.timings_text(data), as_json=as_json)
+    raise typer.Exit(_judging.timings_exit_code(data))
 
 
 def _profile(file: Path) -> Profile:

@@ -21,7 +21,9 @@ def register(root: typer.Typer) -> None:
 
 @app.command(epilog="Example: bakeoff keys new release-2026")
 def new(name: KeyName, *, as_json: AsJson = False) -> None:
-    """Make the key that signs from now on; the one before is retired: it signs no more, what it signed still verifies.
+    """Make the key that signs from now on; those before are retired: they sign no more, what they signed verifies.
+
+    A key that came by BAKEOFF_SIGNING_KEY is retired, too: a run that is still given it can't seal.
 
     The private key is readable by its owner alone, encrypted where BAKEOFF_KEY_PASSPHRASE is set.
     """
@@ -49,12 +51,15 @@ def export(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the public half of a key as PEM: what others verify seals with."""
-    from bakeoff.adapters import files
+    """Print the public half of a key as PEM: what others verify seals with.
+
+    A line above it says whether the key is in use, or when it was retired.
+    """
+    from bakeoff.adapters import clock, files
     from bakeoff.cli import _sealing
 
     files.require_writable(out)
-    data = _sealing.public_key(settings(), name)
+    data = _sealing.public_key(settings(), name, now=clock.now())
     if out is not None:
         files.write(out, data["pem"].encode())
         say(f"written to: {out}")

@@ -29,8 +29,9 @@ def observe(
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON lines; - is standard input.")] = "-",
     *,
     rollout: Annotated[
-        str | None, typer.Option(metavar="R", help="A rollout's id; the one that is on its way, or else the newest.")
-    ] = None,
+        str,
+        typer.Option(metavar="R", help="A rollout's id; `latest` moves real traffic, or did last: no rehearsal."),
+    ] = "latest",
     as_json: AsJson = False,
 ) -> None:
     """Store live outcomes, one JSON object a line: arm, ok, and if known at, unit, latency_ms, quality, id.
@@ -51,7 +52,7 @@ def observe(
         what = "is a folder" if Path(file).is_dir() else "is not there"
         raise InputError(f"{file} {what}", hint="name a file of JSON lines, or - for standard input")
     with database() as conn, progress() as step:
-        found = rollouts.find(conn, rollout) if rollout else rollouts.current(conn) or rollouts.find(conn)
+        found = rollouts.with_traffic(conn, rollout)
         with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
             source = "standard input" if file == "-" else file
             result = stage.run(conn, found, stream, source=source, now=clock.now, progress=step)

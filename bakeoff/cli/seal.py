@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from bakeoff.cli._shared import AsJson, database, emit, group, settings
-from bakeoff.cli.plan import PlanRef
 from bakeoff.errors import UsageError
 
 
@@ -31,7 +30,9 @@ def register(root: typer.Typer) -> None:
 
 def seal(
     *,
-    plan: PlanRef = "latest",
+    plan: Annotated[
+        str, typer.Option("--plan", metavar="PLAN", help="A plan, or the id of one of its rollouts: that one alone.")
+    ] = "latest",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the seal there, too, and its rows beside it.")
     ] = None,
@@ -39,7 +40,8 @@ def seal(
 ) -> None:
     """Seal what became of a plan: locks, ingests, cases, judgement, rollout, live outcomes, who forced what. Signed.
 
-    `latest` is the plan that was judged last. Exit code 4 where there is no key, or the rollout is still on its way.
+    `latest` is the plan that was judged last; each of its rollouts that ended has a seal then. Exit code 4 where there
+    is no key, or the rollout is still on its way.
     """
     from bakeoff.adapters import clock, files
     from bakeoff.cli import _sealing
@@ -90,11 +92,21 @@ def show(
 
 
 @app.command(epilog="Example: bakeoff seals export")
-def export(*, as_json: AsJson = False) -> None:
-    """Write every seal with its rows into the artifacts again, then the signed head."""
+def export(
+    *,
+    new_head: Annotated[
+        bool,
+        typer.Option("--new-head", help="Sign a HEAD.json though there is none: you know which seal is the newest."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write every seal with its rows into the artifacts again, then the signed head.
+
+    Exit code 4 where there is no head to begin with: whoever deletes seals deletes it, too.
+    """
     from bakeoff.adapters import clock
     from bakeoff.cli import _sealing
 
     with database() as conn:
-        data = _sealing.export(conn, settings(), now=clock.now())
+        data = _sealing.export(conn, settings(), new_head=new_head, now=clock.now())
     emit(data, human=lambda: _sealing.exported(data), as_json=as_json)

@@ -1,24 +1,30 @@
 """Move a rollout: begin it, look, go on when it is due, and do what people ask for.
 
-Callers may rely on: what follows is decided by `canary.step` alone and stored by compare-and-set; what is refused
-leaves everything as it was and says why; a look that could not be taken is remembered as such, neither a pass nor a
-fail; whoever is overtaken reads again.
+Callers may rely on: what follows is decided by `canary.step` alone and stored by compare-and-set; what moves traffic
+is of the instant at which it is stored, however long the look before it took; while the kill switch is on no step
+begins by itself; what is refused leaves everything as it was and says why; a look that could not be taken is remembered
+as such, neither a pass nor a fail; whoever is overtaken reads again, the clock too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bakeoff import canary, live, rollout
-from bakeoff.adapters import evaluations, ingests, live_outcomes, locks, plans, postgres, rollouts
+from bakeoff.adapters import evaluations, ingests, live_outcomes, locks, plans, policies, postgres, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.rollouts import Clock, Rollout
 from bakeoff.errors import BakeoffError, ConflictError, StateError, UsageError
-from bakeoff.rollout import OPEN, Action, Advance, Event, Look, Phase, Promote, Reason, Start
+from bakeoff.rollout import OPEN, Action, Advance, Event, Look, Outcome, Phase, Promote, Reason, Start
 from bakeoff.stages import recheck, verify
+from bakeoff.strategy import Strategy
 from bakeoff.verdicts import Verdict, worst
+
+Now = Callable[[], datetime]
+"""Says what time it is: asked again whenever it counts."""
 
 _OVERTAKEN = 10
 """Times that a tick reads again before it gives up."""
@@ -74,9 +80,9 @@ def start(
     why: str = "",
     clock: Clock = "wall",
     force: bool = False,
-    now: datetime,
+    now: Now,
 ) -> Rollout:
-    """Begin the rollout of a plan that was judged.
+    """Begin the rollout of a plan that was judged: *now* is asked when all is checked, which takes its time.
 
     Raises StateError where another rollout is on its way, where a lock was archived or the baseline is not in
     production, and where the plan was not judged with --promote-check, did not pass, or passed on other tables or runs
@@ -90,7 +96,7 @@ def start(
     past = [] if breached is None else [f"{breached} was rolled back by a breach"]
     past += [] if forced is None else [f"the judgement is {forced.value}"]
     said = f"forced, {' and '.join(past)}: {why}" if past else why
-    return rollouts.start(conn, stored, Start(by=by, why=said), clock=clock, at=now)
+    return rollouts.start(conn, stored, Start(by=by, why=said), clock=clock, at=now())
 
 
 def _check_free(conn: Connection) -> None:
@@ -104,17 +110,21 @@ def _check_free(conn: Connection) -> None:
 
 
 def _check_breach(conn: Connection, stored: Stored, *, force: bool, why: str) -> str | None:
-    """Return the rollout of this very plan that live traffic ended with a breach, or None; a rehearsal shows none."""
+    """Return the rollout of the same two locks that live traffic ended with a breach, or None; a rehearsal shows none.
+
+    A new plan of them, with another seed or traffic, makes them no better.
+    """
+    sides = (stored.plan.baseline.config_hash, stored.plan.candidate.config_hash)
     for found in rollouts.listing(conn):
-        if found.plan_sha256 != stored.plan_sha256 or found.clock != "wall" or found.phase != Phase.ROLLED_BACK:
+        if (found.baseline, found.candidate) != sides or found.clock != "wall" or found.phase != Phase.ROLLED_BACK:
             continue
         last = rollouts.history(conn, found.rollout_id)[-1].body
         if last["reason"] != Reason.BREACH:
             continue
         if not (force and why):
             raise StateError(
-                f"{found.rollout_id} of plan {stored.plan_sha256[:12]} was rolled back by a breach: {last['said']}",
-                hint="change the candidate, and make a new plan; --force --reason TEXT starts all the same",
+                f"{found.rollout_id} of plan {found.plan_sha256[:12]} was rolled back by a breach: {last['said']}",
+                hint="change the candidate, lock it, plan it; --force --reason TEXT starts these locks all the same",
             )
         return found.rollout_id
     return None
@@ -158,11 +168,14 @@ def tick(
     """
     given = (options or recheck.Options()) if anew else None
     with connect() as conn:
-        return tick_on(conn, connect, ref, now=now, options=given)
+        return tick_on(conn, connect, ref, now=lambda: now, options=given)
 
 
-def tick_on(conn: Connection, connect: Connect, ref: str, *, now: datetime, options: recheck.Options | None) -> Ticked:
-    """Do what `tick` does on a connection that is there; without *options* the offline KPIs are not measured anew."""
+def tick_on(conn: Connection, connect: Connect, ref: str, *, now: Now, options: recheck.Options | None) -> Ticked:
+    """Do what `tick` does on a connection that is there; without *options* the offline KPIs are not measured anew.
+
+    A look may take many minutes: it is of the instant at which it began, what moves traffic of a later one.
+    """
     found = rollouts.find(conn, ref)
     stored = plans.find(conn, found.plan_sha256)
     strategy = stored.plan.rollout
@@ -170,23 +183,44 @@ def tick_on(conn: Connection, connect: Connect, ref: str, *, now: datetime, opti
     held, looked, overtaken = None, False, 0
     while found.state.phase in OPEN:
         event: Event = Advance()
-        if not looked and now >= max(canary.look_due_at(strategy, found.state), found.state.last_at):
-            event = look(conn, connect, found, stored, now=now, options=options)
+        at = now()
+        if not looked and at >= max(canary.look_due_at(strategy, found.state), found.state.last_at):
+            event = look(conn, connect, found, stored, now=at, options=options)
             looked = True
-        outcome = canary.step(strategy, found.state, event, now)
-        if not outcome.accepted:
-            held = outcome.said
+        outcome, at = _follows(strategy, found, event, at, now)
+        if (held := _holds(conn, found, event, outcome)) is not None:
             break
         try:
-            found = rollouts.move(conn, found, event, outcome, at=now)
+            found = rollouts.move(conn, found, event, outcome, at=at)
         except ConflictError:
             if (overtaken := overtaken + 1) > _OVERTAKEN:
                 raise
             found, looked = rollouts.find(conn, found.rollout_id), False
         else:
-            happened.append(Happened(found.version, now, event.kind, outcome.reason, outcome.said))
+            happened.append(Happened(found.version, at, event.kind, outcome.reason, outcome.said))
     due = canary.look_due_at(strategy, found.state) if found.state.phase in OPEN else None
     return Ticked(found, tuple(happened), held, due)
+
+
+def _follows(strategy: Strategy, found: Rollout, event: Event, began: datetime, now: Now) -> tuple[Outcome, datetime]:
+    """Return what follows from *event*, and of which instant it is: of right now where a look takes traffic back."""
+    outcome = canary.step(strategy, found.state, event, began)
+    if not isinstance(event, Look) or outcome.state.phase in OPEN:
+        return outcome, began
+    at = max(began, now())
+    return canary.step(strategy, found.state, event, at), at
+
+
+def _holds(conn: Connection, found: Rollout, event: Event, outcome: Outcome) -> str | None:
+    """Return in words why *outcome* is not to be stored, or None where it is."""
+    said = killed(conn, found) if isinstance(event, Advance) else None
+    return said if said is not None or outcome.accepted else outcome.said
+
+
+def killed(conn: Connection, found: Rollout) -> str | None:
+    """Return in words that the kill switch holds a rollout, and who threw it, or None; a rehearsal routes nobody."""
+    word = policies.killed(conn) if found.clock == "wall" and found.state.phase is Phase.RUNNING else None
+    return None if word is None else f"the kill switch is on, by {word.by}: {word.reason}"
 
 
 def look(
@@ -208,10 +242,13 @@ def look(
             prepared = live.prepare(strategy, stored.plan.traffic_per_hour)
             seen = live_outcomes.seen(conn, found.rollout_id, until=now, prepared=prepared, step=state.step)
             made = live.judge(prepared, seen, now=now, step=state.step, step_began_at=state.step_began_at)
+            arms = [arm for one in seen for arm in (one.baseline, one.candidate)]
+            made = replace(made, known=sum(arm.errors.n + arm.left_out for arm in arms), taken_at=now)
     except BakeoffError as error:
         if postgres.lost(error):
             raise
-        made = Look(Action.ERROR, Verdict.ERROR, 0, f"the live outcomes could not be summed up: {error}")
+        said = f"the live outcomes could not be summed up: {error}"
+        made = Look(Action.ERROR, Verdict.ERROR, 0, said, taken_at=now)
     if options is None or made.action is Action.ROLL_BACK or not canary.recheck_due(strategy, state, now):
         return made
     return _with(made, recheck.run(connect, found, stored, now=now, options=options))
@@ -247,6 +284,10 @@ def act(conn: Connection, ref: str, event: Event, *, now: datetime) -> Rollout:
     outcome = canary.step(strategy, found.state, event, now)
     if not outcome.accepted:
         raise StateError(f"{found.rollout_id}: {outcome.said}", hint=_HINTS.get(outcome.reason, _STATUS))
+    if isinstance(event, Promote) and not event.force and (said := killed(conn, found)) is not None:
+        raise StateError(
+            f"{found.rollout_id}: {said}", hint="bakeoff route unkill --reason TEXT; or --force --reason TEXT"
+        )
     return rollouts.move(conn, found, event, outcome, at=now)
 
 

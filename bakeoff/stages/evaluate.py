@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from bakeoff import canonical, cases, gold
-from bakeoff.adapters import chunks, evaluations, ingests, postgres, questions, staging
+from bakeoff.adapters import chunks, evaluations, ingests, postgres, questions, staging, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connect, Connection
@@ -111,7 +111,7 @@ def _gold_documents(asked: questions.QuestionSet) -> set[str]:
 def _ground(conn: Connection, lock: Lock, ingest: Ingest, asked: questions.QuestionSet, share: float) -> _Ground:
     wanted = _gold_documents(asked)
     there = frozenset(ingests.known_documents(conn, ingest.ingest_id, sorted(wanted)))
-    spans = (Span(*row) for row in staging.all_spans(conn, staging.Tables(lock)) if row[0] in wanted)
+    spans = (Span(*row) for row in staging.all_spans(conn, tables.Tables(lock)) if row[0] in wanted)
     return _Ground(there, gold.Cover(spans, documents=wanted), share)
 
 
@@ -239,7 +239,7 @@ def _case(pipeline: Pipeline, question: Question, ground: _Ground) -> tuple[dict
     answered = pipeline.answer(question.text)
     legs = pipeline.legs(question.text, answered.vector)
     ids = {piece.chunk_id for found in (answered.snapshot, legs.dense, legs.lexical) for piece in found}
-    aliases = staging.aliases_of(pipeline.conn, staging.Tables(pipeline.lock), ids)
+    aliases = staging.aliases_of(pipeline.conn, tables.Tables(pipeline.lock), ids)
     said = answered.answer
     observed = cases.Observed(
         snapshot=answered.snapshot,

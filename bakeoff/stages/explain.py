@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bakeoff import explain
-from bakeoff.adapters import chunks, ingests, locks, staging
+from bakeoff.adapters import chunks, ingests, locks, staging, tables
 from bakeoff.adapters.evaluations import Case, Run
 from bakeoff.adapters.postgres import Connection
 from bakeoff.cases import MEANS
@@ -139,7 +139,7 @@ def aliases(conn: Connection, run: Run, cases: Iterable[Case]) -> Aliases:
     """Return the near-duplicates that the snapshots' chunks stand for; of a table that was dropped: none."""
     lock = locks.find(conn, run.config_hash)
     ids = {hit["chunk_id"] for case in cases for hit in case["retrieval_snapshot"]}
-    return staging.aliases_of(conn, staging.Tables(lock), ids) if ids and chunks.exists(conn, lock) else {}
+    return staging.aliases_of(conn, tables.Tables(lock), ids) if ids and chunks.exists(conn, lock) else {}
 
 
 def _evidence(

@@ -19,6 +19,7 @@ from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connect, Connection
+from bakeoff.adapters.tables import Tables, table_digest
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, ModelError, StateError
@@ -134,7 +135,7 @@ def _index(work: Work, now: Callable[[], datetime], connect: Connect) -> None:
         chunks.vacuum(conn, lock, work.ingest.lexical)
     with work.report.timed("check"):
         plan = repair.planned(connect, lock, work.ingest)
-        digest = staging.table_digest(conn, work.tables)
+        digest = table_digest(conn, work.tables)
     report = work.report.to_json() | {"plan": list(plan), "server": _server(conn)}
     with conn.transaction():
         ingests.finish(conn, work.ingest, at=now(), table_sha256=digest, report=report)
@@ -167,7 +168,7 @@ def _begin(conn: Connection, lock: Lock, corpus: str, *, strict: bool, now: date
     )
     with conn.transaction():
         chunks.create(conn, lock)
-        staging.Tables(lock).run(conn, "make_staging")
+        Tables(lock).run(conn, "make_staging")
         ingests.insert(conn, ingest)
     return ingest
 
@@ -200,7 +201,7 @@ def forget(conn: Connection, lock: Lock) -> None:
         unfinished = found is not None and found.stage != "done"
         if locks.active_since(conn, lock) is not None and chunks.exists(conn, lock) and not unfinished:
             raise StateError(f"{lock.name} ({lock.config_hash}) is in production", hint="activate another lock first")
-        staging.Tables(lock).drop_helpers(conn)
+        Tables(lock).drop_helpers(conn)
         chunks.drop(conn, lock)
         if found is not None:
             ingests.forget(conn, found)

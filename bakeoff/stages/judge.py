@@ -15,7 +15,7 @@ from typing import Any
 
 from bakeoff import gates, plan, rules, special
 from bakeoff.adapters import evaluations, ingests, locks, records, tables
-from bakeoff.adapters.evaluations import Run
+from bakeoff.adapters.evaluations import Ground, Run
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import About, Record
@@ -68,8 +68,7 @@ def _run_of(conn: Connection, stored: Stored, side: str, wanted: str | None) -> 
     if wanted is not None:
         run = evaluations.find(conn, wanted)
     else:
-        ground = evaluations.Ground(fixed.questions.sha256, fixed.corpus_sha256, fixed.gold_share)
-        found = evaluations.for_plan(conn, arm.config_hash, ground)
+        found = evaluations.for_plan(conn, arm.config_hash, _ground(stored))
         if found is None:
             raise NotKnownError(
                 f"{side} {arm.name} ({arm.config_hash}) has no finished evaluation on the plan's questions, "
@@ -91,6 +90,17 @@ def _run_of(conn: Connection, stored: Stored, side: str, wanted: str | None) -> 
             hint=f"bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
         )
     return run
+
+
+def _ground(stored: Stored) -> Ground:
+    fixed = stored.plan
+    return Ground(fixed.questions.sha256, fixed.corpus_sha256, fixed.gold_share)
+
+
+def _runs_made(conn: Connection, stored: Stored, runs: Sequence[Run]) -> dict[str, int]:
+    """Return how often each side was evaluated since the plan was made: who repeats may choose."""
+    found = evaluations.made(conn, runs, _ground(stored), stored.created_at)
+    return {side: found.get(run.config_hash, 0) for side, run in zip(("baseline", "candidate"), runs, strict=True)}
 
 
 def _instead(conn: Connection, stored: Stored, side: str) -> str:
@@ -268,6 +278,7 @@ def _judged(conn: Connection, stored: Stored, runs: tuple[Run, Run], wanted: Wan
         "baseline": _side(baseline),
         "candidate": _side(candidate),
         "timings": None if timed is None else {"record": timed.record_id, "sha256": timed.sha256},
+        "runs_made": _runs_made(conn, stored, runs),
         "timings_made": records.count(conn, "timings", About(plan_sha256=stored.plan_sha256)),
         "warnings": list(judged.warnings),
         "findings": [_plain(item) for item in findings],

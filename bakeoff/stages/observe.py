@@ -1,7 +1,8 @@
 """Take in live outcomes: every line of an input, or none of them.
 
-Callers may rely on: an outcome belongs to the step that was running at its own time, however late it arrives; outcomes
-from after the rollout's end are counted and left out; the input is read once, line by line.
+Callers may rely on: an outcome belongs to the step that routers knew of at its own time, however late it arrives and
+whenever it is taken in; outcomes from after the rollout's end are counted and left out; the input is read once, line by
+line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import BinaryIO
 
 from bakeoff import outcomes
-from bakeoff.adapters import live_outcomes, rollouts
+from bakeoff.adapters import live_outcomes, policies
 from bakeoff.adapters.live_outcomes import Added
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.rollouts import Rollout
@@ -40,10 +41,10 @@ class _Steps:
     """Which step was running when."""
 
     def __init__(self, conn: Connection, found: Rollout) -> None:
-        history = rollouts.history(conn, found.rollout_id)
-        self._since = [event.at for event in history]
-        self._steps = [int(event.body["state"]["step"]) for event in history]
-        self._open = [event.body["state"]["phase"] in OPEN for event in history]
+        moments = policies.moments(conn, found.rollout_id)
+        self._since = [moment.since for moment in moments]
+        self._steps = [moment.step for moment in moments]
+        self._open = [moment.phase in OPEN for moment in moments]
         self.late = 0
 
     def of(self, at: datetime) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bakeoff.adapters import chunks, evaluations, ingests, records, staging
+from bakeoff.adapters import chunks, evaluations, ingests, records, tables
 from bakeoff.adapters.datasets import Corpus
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.evaluations import Run
@@ -58,7 +58,7 @@ def run(
     ingest = ingests.finished(conn, lock)
     repair.require_tables(conn, lock)
     run_ = _run(conn, lock, options.run)
-    digest = staging.table_digest(conn, staging.Tables(lock))
+    digest = tables.table_digest(conn, tables.Tables(lock))
     table = Table(conn, lock, ingest, chunks.count(conn, lock), digest)
     work = Work(conn, lock, ingest, embedder, progress, Report())
     same_model = embedder.identity.fingerprint == lock.embedder.fingerprint

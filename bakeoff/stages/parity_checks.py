@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bakeoff import plural
 from bakeoff.adapters import evaluations, parity_rows, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.ingests import Ingest
@@ -105,8 +106,8 @@ def _eval_path(cases: Sequence[CaseRow]) -> Finding:
     return _finding(
         Check.EVAL_PATH,
         wrong,
-        good=f"{len(cases)} cases went through {answer.EVAL_PATH}",
-        bad=f"{len(wrong)} of {len(cases)} cases did not go through {answer.EVAL_PATH}",
+        good=f"{plural.counted(len(cases), 'case')} went through {answer.EVAL_PATH}",
+        bad=f"{len(wrong)} of {plural.counted(len(cases), 'case')} did not go through {answer.EVAL_PATH}",
         next_="evaluate with this version of bakeoff, not with a stand-in",
     )
 
@@ -119,8 +120,9 @@ def _snapshot_size(table: Table, cases: Sequence[CaseRow]) -> Finding:
     return _finding(
         Check.SNAPSHOT_SIZE,
         [f"{case.question_id}: {case.retrieved}" for case in small],
-        good=f"the smallest snapshot holds {least} chunks ({why})",
-        bad=f"{len(small)} of {len(cases)} snapshots are too small, the smallest holds {least} chunks; expected {why}",
+        good=f"the smallest snapshot holds {plural.counted(least, 'chunk')} ({why})",
+        bad=f"{len(small)} of {plural.counted(len(cases), 'snapshot')} {plural.are(len(small))} too small, "
+        f"the smallest holds {plural.counted(least, 'chunk')}; expected {why}",
         next_=f"the lock keeps {table.lock.config.retrieval.snapshot} (retrieval.snapshot); where that is enough, the "
         "legs found too few: bakeoff doctor",
     )
@@ -140,8 +142,9 @@ def _oracle(cases: Sequence[CaseRow], evaluate: str) -> Finding:
     return _finding(
         Check.ORACLE_METRICS,
         wrong,
-        good=f"{_ORACLE} is known for all {measured} questions with gold",
-        bad=f"{_ORACLE} is missing: known for {measured} of {len(cases)} cases, {len(absent)} have no such key",
+        good=f"{_ORACLE} is known for {plural.every(measured, 'question')} with gold",
+        bad=f"{_ORACLE} is missing: known for {measured} of {plural.counted(len(cases), 'case')}, {len(absent)} "
+        f"{plural.have(len(absent))} no such key",
         next_=f"{evaluate} with questions that have gold",
     )
 
@@ -178,7 +181,7 @@ def of_table(table: Table) -> Iterator[Finding]:
     yield _finding(
         Check.TABLE_UNCHANGED,
         [] if table.digest == recorded else [f"recorded {recorded[:16]}…, found {table.digest[:16]}…"],
-        good=f"{table.lock.table_name} is what its ingest recorded ({table.chunks} chunks)",
+        good=f"{table.lock.table_name} is what its ingest recorded ({plural.counted(table.chunks, 'chunk')})",
         bad=f"{table.lock.table_name} is not what its ingest recorded",
         next_=f"make it anew, unless it is active: {restart}",
     )
@@ -196,8 +199,8 @@ def _token_limit(table: Table) -> Finding:
     return _finding(
         Check.TOKEN_LIMIT,
         [f"{item.chunk_id[:12]} of {item.doc_id}: {item.tokens}" for item in long],
-        good=f"the longest embedded text has {longest} tokens, at most {limit} ({whose})",
-        bad=f"{count} embedded {'text has' if count == 1 else 'texts have'} more than {limit} tokens ({whose}), "
+        good=f"the longest embedded text has {plural.counted(longest, 'token')}, at most {limit} ({whose})",
+        bad=f"{plural.counted(count, 'embedded text')} {plural.have(count)} more than {limit} tokens ({whose}), "
         f"the longest {longest}",
         next_="lock a smaller chunking.size",
     )
@@ -214,8 +217,9 @@ def _lexical_prefix(table: Table) -> Finding:
             f"{item.chunk_id[:12]} of {item.doc_id}: {'begins with the prefix' if item.prefixed else 'other text'}"
             for item in foreign
         ],
-        good=f"all {table.chunks} lexical texts are {wanted}",
-        bad=f"{len(foreign)} of {table.chunks} lexical texts are not {wanted}, {prefixed} of them carry the prefix",
+        good=f"{plural.every(table.chunks, 'lexical text')} {plural.are(table.chunks)} {wanted}",
+        bad=f"{len(foreign)} of {plural.counted(table.chunks, 'lexical text')} {plural.are(len(foreign))} not "
+        f"{wanted}, {prefixed} of them {plural.verb(prefixed, 'carries', 'carry')} the prefix",
         next_=f"bakeoff shadow-ingest --restart --lock {table.lock.config_hash} CORPUS",
     )
 
@@ -236,20 +240,25 @@ def of_again(lock: Lock, ingest: Ingest, again: Again | None, *, with_corpus: bo
     yield _finding(
         Check.CHUNK_IDS,
         again.ids,
-        good=f"the ids and fingerprints of all {again.table_chunks} chunks recompute",
-        bad=f"{len(again.ids)} of {again.table_chunks} chunks have an id or a fingerprint that does not recompute",
+        good=f"the ids and fingerprints of {plural.every(again.table_chunks, 'chunk')} recompute",
+        bad=f"{len(again.ids)} of {plural.counted(again.table_chunks, 'chunk')} {plural.have(len(again.ids))} an "
+        "id or a fingerprint that does not recompute",
         next_=restart,
     )
     yield _second(Check.SECOND_INGEST, again.documents, again.differences, restart, _sample(again))
     yield _second(
-        Check.SECOND_EMBEDDING, again.embedded, again.vectors, restart, f"{again.embedded} vectors made again"
+        Check.SECOND_EMBEDDING,
+        again.embedded,
+        again.vectors,
+        restart,
+        f"{plural.counted(again.embedded, 'vector')} made again",
     )
     if again.moved is not None:
         yield _corpus(lock, ingest, again.moved)
 
 
 def _sample(again: Again) -> str:
-    return f"{again.documents} documents ingested again, {again.chunks} chunks"
+    return f"{plural.counted(again.documents, 'document')} ingested again, {plural.counted(again.chunks, 'chunk')}"
 
 
 def _second(check: Check, looked_at: int, differences: Sequence[str], restart: str, sample: str) -> Finding:
@@ -259,7 +268,7 @@ def _second(check: Check, looked_at: int, differences: Sequence[str], restart: s
         check,
         differences,
         good=f"{sample}: all as stored",
-        bad=f"{sample}: {len(differences)} {'difference' if len(differences) == 1 else 'differences'}",
+        bad=f"{sample}: {plural.counted(len(differences), 'difference')}",
         next_=restart,
     )
 
@@ -274,7 +283,8 @@ def _corpus(lock: Lock, ingest: Ingest, moved: Moved) -> Finding:
         Check.CORPUS,
         wrong,
         good=f"every document of {ingest.corpus} is as it was when it was ingested",
-        bad=f"since {ingest.started_at:%Y-%m-%d} {len(moved.changed)} documents changed, {len(moved.gone)} are gone, "
-        f"{len(moved.new)} are new",
+        bad=f"since {ingest.started_at:%Y-%m-%d} {plural.counted(len(moved.changed), 'document')} changed, "
+        f"{len(moved.gone)} {plural.are(len(moved.gone))} gone, "
+        f"{len(moved.new)} {plural.are(len(moved.new))} new",
         next_=f"lock and ingest the corpus as it is now; {lock.name} holds it as it was",
     )

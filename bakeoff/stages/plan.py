@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bakeoff import gold, plan, report
+from bakeoff import gate_words, gold, plan, report
 from bakeoff.adapters import evaluations, ingests, plans, questions
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
@@ -112,7 +112,8 @@ def _blind(sight: tuple[plan.GateSight, ...], *, accepted: bool) -> tuple[str, .
 def _unseen(item: plan.GateSight) -> str:
     """Return what a blind gate sees, and what it would have to."""
     unit = "%" if item.metric == LATENCY else "pt"
-    seen = "nothing" if item.detectable is None else f"{100 * item.detectable:.1f} {unit}"
+    blind = item.detectable is None or gate_words.sees_nothing(item.metric, item.detectable)
+    seen = "nothing" if blind else f"{100 * (item.detectable or 0.0):.1f} {unit}"
     short = item.margin is None or (item.detectable is not None and item.detectable <= item.margin)
     wanted = item.because if short else f"its margin is {100 * (item.margin or 0.0):.1f} {unit}"
     return f"{item.gate} sees {seen} with {report.counted(item.n, 'question')}, {wanted}"

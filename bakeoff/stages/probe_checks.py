@@ -14,7 +14,7 @@ from typing import Any
 from pgvector.psycopg import register_vector
 
 from bakeoff import canonical, checks, chunking, probes
-from bakeoff.adapters import chunks, evaluations, ingests, legs, queries, retriever, staging
+from bakeoff.adapters import chunks, evaluations, ingests, legs, queries, retriever, tables
 from bakeoff.adapters.evaluations import Case, Run
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
@@ -75,7 +75,7 @@ def _sample(on: Subject, *, sample: int, seed: int, words: int = 1) -> list[tupl
     """Return (id, vector, first words) of chunks chosen by *seed*, on a session set up as retrieval sets it."""
     retriever.prepare_session(on.conn, on.lock, on.ingest.lexical)
     register_vector(on.conn)
-    statement = queries.get("probes.sample").format(table=staging.Tables(on.lock).names()["table"])
+    statement = queries.get("probes.sample").format(table=tables.Tables(on.lock).names()["table"])
     found = on.conn.execute(statement, {"sample": sample, "seed": str(seed), "words": words}).fetchall()
     return [(chunk_id, vector.to_numpy(), first) for chunk_id, vector, first in found]
 
@@ -104,7 +104,7 @@ def _as_near(on: Subject, vector: Any, exact: Sequence[str], found: Sequence[str
 
     By distance, not by name: of equal vectors an index may return others than a scan does, and is right.
     """
-    statement = queries.get("probes.distances").format(table=staging.Tables(on.lock).names()["table"])
+    statement = queries.get("probes.distances").format(table=tables.Tables(on.lock).names()["table"])
     values = {"vector": retriever.as_parameter(vector, on.lock), "ids": [*exact, *found]}
     far = dict(on.conn.execute(statement, values).fetchall())
     farthest = max((far[chunk_id] for chunk_id in exact), default=0.0) + _SAME_DISTANCE
@@ -126,13 +126,13 @@ def _finds(on: Subject, chunk_id: str, words: str, vector: Any, count: int) -> b
     found = [piece.chunk_id for piece in _legs(on, words, vector).lexical]
     if chunk_id in found:
         return True
-    statement = queries.get("probes.openings").format(table=staging.Tables(on.lock).names()["table"])
+    statement = queries.get("probes.openings").format(table=tables.Tables(on.lock).names()["table"])
     return (words,) in on.conn.execute(statement, {"ids": found, "words": count}).fetchall()
 
 
 def _chunk_ids(on: Subject, check: probes.ChunkIds) -> Result:
     del check
-    statement = queries.get("probes.chunk_keys").format(table=staging.Tables(on.lock).names()["table"])
+    statement = queries.get("probes.chunk_keys").format(table=tables.Tables(on.lock).names()["table"])
     with on.conn.cursor(name="chunk_keys") as cursor:
         cursor.itersize = 10_000
         return _named(row[0] for row in cursor.execute(statement) if row[0] != _chunk_id(on.lock, *row[1:]))
@@ -153,7 +153,7 @@ def _changed(what: str, expected: object, found: object) -> tuple[str, ...]:
 
 def _table_digest(on: Subject, check: probes.TableDigest) -> Result:
     del check
-    found = staging.table_digest(on.conn, staging.Tables(on.lock))
+    found = tables.table_digest(on.conn, tables.Tables(on.lock))
     return _named(_changed(on.lock.table_name, on.ingest.table_sha256, found))
 
 
@@ -234,7 +234,7 @@ def _same_chunks(on: Subject, baseline: Lock) -> Iterable[str]:
 
 
 def _spans(conn: Connection, lock: Lock) -> tuple[int, str]:
-    statement = queries.get("probes.spans_digest").format(table=staging.Tables(lock).names()["table"])
+    statement = queries.get("probes.spans_digest").format(table=tables.Tables(lock).names()["table"])
     row = conn.execute(statement).fetchone()
     return (0, "") if row is None else (row[0], row[1])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bakeoff import plural
 from bakeoff.adapters import ingests, records
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.postgres import Connection
@@ -60,10 +61,11 @@ def _unfit_parity(conn: Connection, demands: Demands, found: Record) -> str | No
     sample = body["sample"]
     wanted = min(LEAST_DOCUMENTS, ingests.corpus_digest(conn, demands.run.ingest_id)[1])
     if sample["documents"] < wanted:
-        return f"it ingested {sample['documents']} documents again, fewer than {wanted}"
+        return f"it ingested {plural.counted(sample['documents'], 'document')} again, fewer than {wanted}"
     wanted = min(LEAST_EMBEDDED, sample["table_chunks"])
     if sample["embedded"] < wanted:
-        return f"it embedded {sample['embedded']} chunks again, fewer than {wanted}: ask for a larger --sample"
+        embedded = plural.counted(sample["embedded"], "chunk")
+        return f"it embedded {embedded} again, fewer than {wanted}: ask for a larger --sample"
     return None
 
 

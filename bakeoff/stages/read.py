@@ -18,6 +18,7 @@ from bakeoff.adapters import datasets, ingests, staging
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.tables import Tables
 from bakeoff.chunking import Document
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, StateError
@@ -70,9 +71,9 @@ class Work:
     report: Report
 
     @property
-    def tables(self) -> staging.Tables:
+    def tables(self) -> Tables:
         """The names that belong to the lock's chunk table."""
-        return staging.Tables(self.lock)
+        return Tables(self.lock)
 
     def advance(self, stage: ingests.Stage) -> None:
         """Remember that everything before *stage* is done."""

@@ -72,7 +72,7 @@ def _comparison(
 ) -> dict[str, Any]:
     a, b = ([case for case, _ in found] for _, found in (left, right))
     found = explaining.of_cases(conn, (left[0], a), (right[0], b)).to_json()
-    judged = records.latest(conn, "judgement", records.About(run_id=right[0].run_id))
+    judged = records.latest_judgement(conn, baseline=left[0].run_id, candidate=right[0].run_id)
     return {
         "run_id": right[0].run_id,
         "lock": right[0].lock_name,

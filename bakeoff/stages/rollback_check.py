@@ -34,7 +34,7 @@ _PROBE = "What does this answer from?"
 def run(connect: Connect, found: Rollout, *, now: datetime, options: Options) -> Record:
     """Make every check of the rollback of *found* and record it."""
     checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
-        ("routing", partial(_routed, found=found)),
+        ("routing", partial(routed, found=found)),
         ("active-lock", partial(_active, found=found)),
         ("table", partial(_whole, found=found)),
         ("answer", partial(_answers, found=found, options=options)),
@@ -60,14 +60,22 @@ def _finding(name: str, check: Callable[[Connection], str], conn: Connection) ->
     return {"check": name, "verdict": verdict.value, "said": said}
 
 
-def _routed(conn: Connection, found: Rollout) -> str:
-    """Ask where units would go. Raises IntegrityError where one would still get the candidate."""
+def routed(conn: Connection, found: Rollout) -> str:
+    """Ask where units would go. Raises IntegrityError where one would get another lock than the baseline."""
+    if found.clock == "simulated":
+        return "it was a rehearsal: nobody was routed by it"
     policy = policies.current(conn)
+    if policy is None:
+        return "no rollout routes: everybody gets what is in production"
+    if policy.rollout_id != found.rollout_id and not (policy.halted or policy.completed):
+        return f"another rollout is on its way: {policy.rollout_id}"
     arms = Counter(routing.decide(policy, client_id=f"unit-{number}").arm for number in range(SAMPLE))
-    other = policy is not None and policy.rollout_id != found.rollout_id
-    if arms[Arm.CANDIDATE] and not other:
-        raise IntegrityError(f"{arms[Arm.CANDIDATE]} of {SAMPLE} sample units still get the candidate")
-    return f"all of {SAMPLE} sample units get the baseline" if not other else "another rollout is on its way"
+    answering = {Arm.CANDIDATE: policy.candidate, Arm.BASELINE: policy.baseline}
+    wrong = [arm for arm in arms if answering[arm] != found.baseline]
+    if wrong:
+        which = "still get the candidate" if answering[wrong[0]] == found.candidate else f"get {answering[wrong[0]]}"
+        raise IntegrityError(f"{arms[wrong[0]]} of {SAMPLE} sample units {which}, by {policy.rollout_id}")
+    return f"all of {SAMPLE} sample units get the baseline"
 
 
 def _lock(conn: Connection, found: Rollout) -> Lock:
@@ -75,6 +83,8 @@ def _lock(conn: Connection, found: Rollout) -> Lock:
 
 
 def _active(conn: Connection, found: Rollout) -> str:
+    if found.clock == "simulated":
+        return "it was a rehearsal: nothing in production changed"
     lock, active = _lock(conn, found), locks.active(conn)
     if active is None or active[0].config_hash != lock.config_hash:
         instead = "no lock" if active is None else f"{active[0].name} ({active[0].config_hash})"

@@ -240,11 +240,14 @@ def _start(going: Going) -> Done:
         return Done(f"{found.rollout_id} began at {found.started_at:%Y-%m-%d %H:%M} UTC", reused=True)
     why = order.why or "bakeoff run"
     with going.connect() as conn:
+        now = partial(rollouts.server_time, conn) if order.given.clock == "wall" else going.now
         going.rollout = advance.start(
-            conn, going.plan, by=order.by, why=why, clock=order.given.clock, force=order.force, now=going.now()
+            conn, going.plan, by=order.by, why=why, clock=order.given.clock, force=order.force, now=now
         )
+        stopped = advance.killed(conn, going.rollout)
     first = going.plan.plan.rollout.steps[0]
-    return Done(f"{going.rollout.rollout_id}, {first.percent:g} % to the candidate", product=going.rollout)
+    said = f"{going.rollout.rollout_id}, {first.percent:g} % to the candidate" + (f"; but {stopped}" if stopped else "")
+    return Done(said, product=going.rollout)
 
 
 def _of_phase(phase: str) -> Verdict:

@@ -221,7 +221,8 @@ def timings(going: Going) -> Done:
         return Done(f"record {found.record_id}, both tables unchanged", reused=True)
     options = timing.Options(cache_dir=going.order.cache_dir, environ=going.order.environ)
     sides = going.sides["baseline"], going.sides["candidate"]
-    made = timing.run(going.connect, going.plan, sides, progress=going.progress, now=going.now, options=options)
+    timed = timing.run(going.connect, going.plan, sides, progress=going.progress, now=going.now, options=options)
+    made = timed.record
     return Done(f"record {made.record_id}, {len(made.body['questions'])} questions asked of both", product=made)
 
 

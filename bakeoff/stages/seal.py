@@ -2,15 +2,16 @@
 
 Callers may rely on: what is sealed was read in one snapshot of the database and is what its own digests say, or an
 error names what is not; the row comes first, then the files, then the head, so that a crash in between is mended by the
-next call; the same evidence is sealed once.
+next call (after the very first seal: by an export that is asked for a new head); the same evidence is sealed once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,20 @@ from typing import Any
 from psycopg import IsolationLevel
 
 from bakeoff import canonical, dsse, evidence, sealed
-from bakeoff.adapters import files, plans, rollouts, seals
+from bakeoff.adapters import plans, rollouts, seal_head, seals
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.keys import Signer
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.records import Record
 from bakeoff.adapters.rollouts import Rollout
-from bakeoff.errors import NotFoundError, NotKnownError, StateError
+from bakeoff.errors import IntegrityError, NotKnownError, StateError
 from bakeoff.evidence import Subject
 from bakeoff.rollout import OPEN
 from bakeoff.stages import seal_parts
 from bakeoff.stages.seal_parts import Rows
 
+_ROLLOUT = re.compile(r"r\d{8}-\d+")
 _OF_THE_SEAL = ("number", "previous", "sealed_at", "environment")
 """Parts of a predicate that say something of the seal, not of what is sealed."""
 
@@ -41,6 +43,12 @@ class Made:
 
     seal: seals.Stored
     new: bool
+    before: tuple[seals.Stored, ...] = ()
+    """Seals of the plan's earlier rollouts that this call appended, too, oldest first."""
+    rows: bytes | None = None
+    """The rows file of a seal that was appended."""
+    left: tuple[str, ...] = ()
+    """In words: earlier rollouts without a seal that can't be sealed any more, since what they rest on was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +72,82 @@ def run(
 ) -> Made:
     """Seal the plan *ref* (`latest`: the one that was judged last), unless just this was sealed already.
 
+    Of each rollout of it that has ended there is a seal then; the id of a rollout seals that one alone.
+
     *conn* is in autocommit mode; *connect* opens one more like it, which reads the cases meanwhile; *clock* is
     said where there is no rollout and no run to tell it. Raises StateError
     where there is no key or a rollout is on its way, NotKnownError where nothing was judged, IntegrityError where
-    something was changed since it was recorded, or *folder* has a longer chain than the database. Nothing is stored
-    then.
+    something was changed since it was recorded, or the chain in *folder* is not that of the database (see
+    `seal_head.require`). Nothing is stored then.
     """
     opened = signer()
-    seals.require_same_chain(conn, folder)
+    seal_head.require(conn, folder, opened)
     conn.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
         with conn.transaction():
             seals.lock(conn)
-            made = _sealed(conn, opened, _plan(conn, ref), connect, clock=clock, now=now)
+            made = _meant(conn, opened, ref, _Given(connect, clock, now))
     finally:
         conn.isolation_level = None
     last = made.seal if made.new else _newest(conn)
-    _mend(conn, last, folder)
-    _write_head(folder, last, opened)
+    _mend(conn, last, folder, made.rows)
+    seal_head.write(folder, last, opened)
     return made
 
 
-def export(conn: Connection, signer: Callable[[], Signer], folder: Path) -> list[seals.Stored]:
-    """Write every seal into *folder* again, then the head, and return them. Raises as `run` does."""
-    seals.require_same_chain(conn, folder)
+def export(
+    conn: Connection, signer: Callable[[], Signer], folder: Path, *, new_head: bool = False
+) -> list[seals.Stored]:
+    """Write every seal into *folder* again, then the head, and return them. Raises as `run` does.
+
+    *new_head* signs a head where there is none, though there are seals.
+    """
     found = seals.listing(conn)
+    if not found and seal_head.read(folder) is None:
+        return found
+    opened = signer()
+    seal_head.require(conn, folder, opened, new=new_head)
     for item in found:
         seals.write(folder, item, seals.rows_file(conn, item))
-    if found:
-        _write_head(folder, found[-1], signer())
+    seal_head.write(folder, found[-1], opened)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What every seal of a call is made with; as `run` has them."""
+
+    connect: Connect
+    clock: str | None
+    now: datetime
+
+
+def _meant(conn: Connection, signer: Signer, ref: str, given: _Given) -> Made:
+    """Seal what *ref* means, in the caller's transaction."""
+    if _ROLLOUT.fullmatch(ref):
+        alone = rollouts.find(conn, ref)
+        return _sealed(conn, signer, plans.find(conn, alone.plan_sha256), _ended(alone), given)
+    stored = _plan(conn, ref)
+    every = [item for item in reversed(rollouts.listing(conn)) if item.plan_sha256 == stored.plan_sha256]
+    newest = rollouts.find(conn, stored.plan_sha256) if every else None
+    left = [item for item in every if item.phase not in OPEN and item != newest and not _is_sealed(conn, item)]
+    found = None if newest is None else _ended(newest, left)
+    before, lost = list[seals.Stored](), list[str]()
+    for item in left:
+        try:
+            before.append(_sealed(conn, signer, stored, item, given).seal)
+        except IntegrityError as error:
+            lost.append(f"{item.rollout_id} has no seal, and can't be sealed any more: {error}")
+    made = _sealed(conn, signer, stored, found, given)
+    return replace(made, before=tuple(before), left=tuple(lost))
+
+
+def _is_sealed(conn: Connection, found: Rollout) -> bool:
+    """Return whether there is a seal of a rollout as it stands."""
+    last = seals.of_rollout(conn, found.rollout_id)
+    if last is None:
+        return False
+    return bool(json.loads(last.envelope.payload)["predicate"]["rollout"]["version"] == found.version)
 
 
 def _plan(conn: Connection, ref: str) -> Stored:
@@ -106,26 +160,28 @@ def _plan(conn: Connection, ref: str) -> Stored:
     return plans.find(conn, judged)
 
 
-def _sealed(
-    conn: Connection, signer: Signer, stored: Stored, connect: Connect, *, clock: str | None, now: datetime
-) -> Made:
+def _sealed(conn: Connection, signer: Signer, stored: Stored, found: Rollout | None, given: _Given) -> Made:
     """Collect, sign and append, in the caller's transaction."""
-    found = _rollout(conn, stored)
     judged = seal_parts.judgement(conn, stored, found)
-    collected = _collected(conn, stored, judged, found, connect, clock)
-    before, last = seals.newest(conn), seals.newest(conn, plan_sha256=stored.plan_sha256)
+    collected = _collected(conn, stored, judged, found, given)
+    before = seals.newest(conn)
+    last = (
+        seals.newest(conn, plan_sha256=stored.plan_sha256)
+        if found is None
+        else seals.of_rollout(conn, found.rollout_id)
+    )
     if last is not None and _says(last, collected.predicate):
         return Made(last, new=False)
     number = 1 if before is None else before.number + 1
     previous = None if before is None else before.payload_sha256
-    of_the_seal = {"number": number, "previous": previous, "sealed_at": now.isoformat()}
+    of_the_seal = {"number": number, "previous": previous, "sealed_at": given.now.isoformat()}
     payload = evidence.statement(collected.subjects, collected.predicate | of_the_seal)
     made = seals.Stored(
         number=number,
         payload_sha256=canonical.sha256_hex(payload),
         previous=previous,
         keyid=signer.keyid,
-        sealed_at=now,
+        sealed_at=given.now,
         plan_sha256=stored.plan_sha256,
         rollout_id=None if found is None else found.rollout_id,
         outcome=collected.predicate["outcome"],
@@ -133,21 +189,18 @@ def _sealed(
         envelope=dsse.sign(payload, signer.key),
     )
     seals.insert(conn, made, collected.rows)
-    return Made(made, new=True)
+    return Made(made, new=True, rows=collected.rows)
 
 
-def _rollout(conn: Connection, stored: Stored) -> Rollout | None:
-    """Return the plan's newest rollout, which ended, or None. Raises StateError while it is on its way."""
-    try:
-        found = rollouts.find(conn, stored.plan_sha256)
-    except NotFoundError:
-        return None
-    if found.phase in OPEN:
-        raise StateError(
-            f"{found.rollout_id} is {found.phase}: what it comes to can't be sealed yet",
-            hint="bakeoff canary watch, or bakeoff canary abort --reason TEXT; then bakeoff seal",
-        )
-    return found
+def _ended(found: Rollout, left: Sequence[Rollout] = ()) -> Rollout:
+    """Return *found*, a rollout that ended. Raises StateError while it is on its way."""
+    if found.phase not in OPEN:
+        return found
+    others = "".join(f"; bakeoff seal --plan {item.rollout_id} seals the one before" for item in left[-1:])
+    raise StateError(
+        f"{found.rollout_id} is {found.phase}: what it comes to can't be sealed yet",
+        hint=f"bakeoff canary watch, or bakeoff canary abort --reason TEXT; then bakeoff seal{others}",
+    )
 
 
 def _says(last: seals.Stored, predicate: dict[str, Any]) -> bool:
@@ -167,9 +220,7 @@ def _cases(connect: Connect, runs: dict[str, Run]) -> dict[str, tuple[Rows, dict
         return {arm: seal_parts.case_rows(conn, found) for arm, found in runs.items()}
 
 
-def _collected(
-    conn: Connection, stored: Stored, judged: Record, found: Rollout | None, connect: Connect, clock: str | None
-) -> _Evidence:
+def _collected(conn: Connection, stored: Stored, judged: Record, found: Rollout | None, given: _Given) -> _Evidence:
     """Return everything that *judged*, and the rollout *found* after it, rest on.
 
     To read the cases is most of the server's work: it does that with one core, and the rest with another.
@@ -177,18 +228,16 @@ def _collected(
     both = seal_parts.both(conn, stored)
     runs = {arm: seal_parts.run_of(conn, judged.body[arm]) for arm in both}
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(_cases, connect, runs)
+        reading = pool.submit(_cases, given.connect, runs)
         part, live = (None, Rows(())) if found is None else seal_parts.of_rollout(conn, found, stored)
         predicate: dict[str, Any] = {
-            "clock": clock if clock and found is None else seal_parts.clock(conn, stored, found),
+            "clock": given.clock if given.clock and found is None else seal_parts.clock(conn, stored, found),
             "outcome": sealed.outcome(str(judged.verdict), None if found is None else found.phase),
             "verdict": judged.verdict,
             "locks": {arm: seal_parts.lock(conn, which) for arm, which in both.items()},
             "plan": _plan_part(stored),
             "ingests": {arm: seal_parts.ingest(conn, which, judged.body[arm]) for arm, which in both.items()},
-            "records": _records(conn, {**seal_parts.rests_on(conn, judged), "judgement": judged}, found),
             "rollout": part,
-            "forced": sealed.forced(seal_parts.record(judged), part["events"] if part else []),
             "accepted": seal_parts.accepted(stored),
             "environment": seal_parts.environment(conn, both),
         }
@@ -196,8 +245,15 @@ def _collected(
     lines = {arm: rows for arm, (rows, _) in read.items()}
     predicate["evaluations"] = {arm: seal_parts.evaluation(of, lines[arm]) for arm, of in runs.items()}
     facts = {arm: seal_parts.facts(conn, which, read[arm][1]) for arm, which in both.items()}
-    rows = _rows_file(lines, facts, live)
+    rested = {**seal_parts.rests_on(conn, judged), "judgement": judged}
+    predicate["records"], texts = _records(conn, rested, found, lines["baseline"].places)
+    predicate["forced"] = _forced(predicate["records"]["judgement"], part)
+    rows = _rows_file(lines, {"facts": facts, "lines": texts}, live)
     return _Evidence(_subjects(predicate, rows), predicate, rows)
+
+
+def _forced(judged: dict[str, Any], part: dict[str, Any] | None) -> list[dict[str, Any]]:
+    return sealed.forced(judged, *([], []) if part is None else (part["events"], part["routing"]))
 
 
 def _plan_part(stored: Stored) -> dict[str, Any]:
@@ -205,18 +261,23 @@ def _plan_part(stored: Stored) -> dict[str, Any]:
     return {"sha256": stored.plan_sha256, "created_at": made, "body": stored.plan.body()}
 
 
-def _records(conn: Connection, rested: dict[str, Record | None], found: Rollout | None) -> dict[str, Any]:
-    made: dict[str, Any] = {kind: None if item is None else seal_parts.record(item) for kind, item in rested.items()}
+def _records(
+    conn: Connection, rested: dict[str, Record | None], found: Rollout | None, places: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the records as they are sealed, and the lines of text that some of them are without, by kind."""
+    parts = {kind: seal_parts.record(item, places) for kind, item in rested.items() if item is not None}
+    made: dict[str, Any] = {kind: parts[kind][0] if kind in parts else None for kind in rested}
     for name, kind in (("rechecks", "recheck"), ("rollback_checks", "rollback_check")):
         of_it = [] if found is None else seals.records_of_rollout(conn, kind, found.rollout_id)  # type: ignore[arg-type]  # both are kinds
-        made[name] = [seal_parts.record(item) for item in of_it]
-    return made
+        made[name] = [seal_parts.record(item, places)[0] for item in of_it]
+    return made, {kind: lines for kind, (_, lines) in parts.items() if lines}
 
 
-def _rows_file(lines: dict[str, Rows], facts: dict[str, Any], live: Rows) -> bytes:
+def _rows_file(lines: dict[str, Rows], more: dict[str, Any], live: Rows) -> bytes:
     """Return the file of the rows: one canonical JSON object and a newline, from the bytes that the roots are of."""
     parts = {arm: rows.joined() for arm, rows in lines.items()}
-    parts |= {"facts": canonical.encode(evidence.as_decimals(facts)), "outcomes": live.joined()}
+    parts |= {name: canonical.encode(evidence.as_decimals(value)) for name, value in more.items()}
+    parts |= {"outcomes": live.joined()}
     return b"{" + b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts)) + b"}\n"
 
 
@@ -245,17 +306,12 @@ def _newest(conn: Connection) -> seals.Stored:
     return found
 
 
-def _mend(conn: Connection, made: seals.Stored, folder: Path) -> None:
-    """Write *made*, and those before it whose files a crash left out, back to the first that is there."""
+def _mend(conn: Connection, made: seals.Stored, folder: Path, rows: bytes | None) -> None:
+    """Write *made* with its *rows*, and those before it whose files a crash left out, back to the first that is there.
+
+    Rows that are None are read back.
+    """
     item: seals.Stored | None = made
     while item is not None and not seals.is_written(folder, item):
-        seals.write(folder, item, seals.rows_file(conn, item))
-        item = seals.newest(conn, number=item.number - 1)
-
-
-def _write_head(folder: Path, last: seals.Stored, signer: Signer) -> None:
-    """Name the newest seal, unless the head that is there does."""
-    path, payload = folder / seals.HEAD, seals.head_of(last)
-    before = seals.read_head(folder)
-    if before is None or before.payload != payload:
-        files.write(path, seals.file_of(dsse.sign(payload, signer.key)))
+        seals.write(folder, item, seals.rows_file(conn, item) if rows is None else rows)
+        item, rows = seals.newest(conn, number=item.number - 1), None

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import platform
 import sysconfig
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from bakeoff import __version__, canonical, evidence, merkle, routing, sealed
-from bakeoff.adapters import evaluations, ingests, locks, postgres, records, rollouts, seals, tables
+from bakeoff import __version__, canonical, evidence, merkle, routing, sealed, tallies, withheld
+from bakeoff.adapters import evaluations, ingests, locks, policies, postgres, records, rollouts, seals, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
@@ -24,7 +23,7 @@ from bakeoff.adapters.records import About, Record
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.cases import MEANS
 from bakeoff.config import Lock
-from bakeoff.errors import IntegrityError, NotKnownError
+from bakeoff.errors import InputError, IntegrityError, NotKnownError
 from bakeoff.sealed import ARMS, Live
 from bakeoff.stages import verify
 
@@ -39,6 +38,8 @@ class Rows:
     """Sealed rows: how many, their root, and each as canonical JSON."""
 
     lines: tuple[bytes, ...]
+    places: Mapping[str, int] = field(default_factory=dict)
+    """Of cases: the row of each question's id."""
 
     def body(self) -> dict[str, Any]:
         """Return what the statement says of them."""
@@ -92,6 +93,7 @@ def evaluation(found: Run, rows: Rows) -> dict[str, Any]:
     times = {name: _iso(getattr(found, name)) for name in ("started_at", "finished_at")}
     report = dict(found.report)
     digests = {name: report.pop(name, None) for name in ("cases_sha256", "identity_sha256", "rows_sha256")}
+    report["questions"] = withheld.questions(report["questions"])
     return (
         {name: getattr(found, name) for name in names} | times | digests | {"aggregates": report, "rows": rows.body()}
     )
@@ -105,7 +107,7 @@ def case_rows(conn: Connection, found: Run) -> tuple[Rows, dict[str, Any]]:
     read = seals.cases(conn, found)
     sizes = [case.snapshot_size for case in read]
     errors = sum(case.figures["answer"]["error"] is not None for case in read)
-    rows = Rows(tuple(canonical.encode_each([_case(case) for case in read])))
+    rows = Rows(tuple(canonical.encode_each([_case(case) for case in read])), _places(read))
     mean = sum(sizes) / len(sizes) if sizes else None
     return rows, {"snapshot_size": mean, "reader_errors": errors if sizes else None}
 
@@ -113,9 +115,21 @@ def case_rows(conn: Connection, found: Run) -> tuple[Rows, dict[str, Any]]:
 def _case(case: seals.Case) -> dict[str, Any]:
     told = case.figures
     row = {name: repr(value) if isinstance(value := told[name], float) else value for name in MEANS}
-    texts = {"question_id": told["question_id"], "question": told["question"], "error": told["answer"]["error"]}
-    made: dict[str, Any] = evidence.as_decimals({**texts, "case_sha256": case.sha256})
-    return {**row, **made, "snapshot_size": case.snapshot_size}
+    texts = {name: told[name] for name in ("question_id", "question", "tags")}
+    made: dict[str, Any] = evidence.as_decimals({**texts, "error": told["answer"]["error"], "case_sha256": case.sha256})
+    sizes = {"snapshot_size": case.snapshot_size, "context_size": case.context_size}
+    return {**row, **made, **sizes, **_more(told)}
+
+
+def _more(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what aggregates need of a case beside its figures."""
+    legs = {name: told["funnel"][name] for name in tallies.LEGS}
+    answer = {"answerable": told["answerable"], "abstained": told["answer"]["abstained"]}
+    return {**legs, **answer, "context_tokens": told["token_counts"]["context"], "pairs_cut": told["pairs_cut"]}
+
+
+def _places(read: Sequence[seals.Case]) -> dict[str, int]:
+    return {case.figures["question_id"]: number for number, case in enumerate(read)}
 
 
 def facts(conn: Connection, which: Lock, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,9 +142,19 @@ def facts(conn: Connection, which: Lock, more: Mapping[str, Any]) -> dict[str, A
 # --- What was found ---------------------------------------------------------------------------------------------------
 
 
-def record(found: Record) -> dict[str, Any]:
-    """Return a record as plain JSON."""
-    return {**asdict(found), "at": _iso(found.at)}
+def record(found: Record, places: Mapping[str, int]) -> tuple[dict[str, Any], list[str]]:
+    """Return a record as plain JSON, with rows of the baseline for questions, and the lines that it is without.
+
+    *places* has the row of each question's id. Raises IntegrityError where the record is of other questions.
+    """
+    try:
+        body, lines = withheld.without(found.kind, found.body, places)
+    except InputError as error:
+        raise IntegrityError(
+            f"record {found.record_id} ({found.kind}): {error}",
+            hint="judge again: bakeoff kpi-check --promote-check",
+        ) from error
+    return {**asdict(found), "at": _iso(found.at), "body": body}, lines
 
 
 def judgement(conn: Connection, stored: Stored, found: Rollout | None) -> Record:
@@ -170,42 +194,65 @@ def clock(conn: Connection, stored: Stored, found: Rollout | None) -> str:
 
 
 def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[str, Any], Rows]:
-    """Return the whole history of a rollout with what it did to both arms, and the live outcomes as rows."""
+    """Return the whole history of a rollout with what it did to both arms, and the live outcomes as rows.
+
+    Raises IntegrityError where the history is not what its own replay makes, or outcomes are gone that a look knew.
+    """
     rollouts.check_history(conn, found, stored.plan.rollout)
-    events = [
-        {"version": item.version, "at": _iso(item.at), "event": item.event, "body": item.body}
-        for item in rollouts.history(conn, found.rollout_id)
+    since = [_iso(moment.since) for moment in policies.moments(conn, found.rollout_id)]
+    events: list[dict[str, Any]] = [
+        {"version": item.version, "at": _iso(item.at), "since": began, "event": item.event, "body": item.body}
+        for item, began in zip(rollouts.history(conn, found.rollout_id), since, strict=True)
     ]
-    live, lines, units = _live(conn, found)
+    live, lines, numbers = _live(conn, found)
+    known = [event["body"]["event"].get("known") or 0 for event in events]
+    if len(live) < max(known):
+        raise IntegrityError(
+            f"of {found.rollout_id} {len(live)} outcomes are left, and a look knew {max(known)}",
+            hint="outcomes were pruned or deleted before they were sealed: restore them from a backup",
+        )
     rows = Rows(tuple(lines))
     names = ("rollout_id", "plan_sha256", "salt", "clock", "version")
     body = {name: getattr(found, name) for name in names} | {"state": found.state.body(), "events": events}
-    by_step = [{**item, "units": len(units[item["step"], item["arm"]])} for item in sealed.by_step(live, events)]
-    return body | {"outcomes": {"by_step": by_step, "rows": rows.body()}}, rows
+    body |= {"routing": _routing(conn, found, numbers), "outcomes": {"by_step": sealed.by_step(live, events)}}
+    body["outcomes"]["rows"] = rows.body()
+    return body, rows
 
 
-def _live(conn: Connection, rollout: Rollout) -> tuple[list[Live], list[bytes], dict[tuple[int, str], set[str]]]:
-    """Return the live outcomes, each as a sealed row, and the units of each step and arm.
+def _live(conn: Connection, rollout: Rollout) -> tuple[list[Live], list[bytes], dict[str, int]]:
+    """Return the live outcomes, each as a sealed row, and the number of each unit.
 
-    Who asked is sealed as a bucket of 10,000, not as a person; the units are counted alone.
+    Who asked is sealed as a bucket of 10,000 and a number in order of appearance, not as a person.
     """
     live, found = list[Live](), list[list[Any]]()
-    units: dict[tuple[int, str], set[str]] = defaultdict(set)
+    numbers: dict[str, int] = {}
     buckets: dict[str, int] = {}
-    for at, step, arm, unit, ok, latency, quality in seals.outcomes(conn, rollout.rollout_id):
-        if unit is not None:
-            units[step, ARMS[arm]].add(unit)
-            if unit not in buckets:
-                buckets[unit] = routing.bucket(rollout.salt, unit)
-        bucket = None if unit is None else buckets[unit]
+    for at, step, arm, unit, ok, latency, quality, arrived in seals.outcomes(conn, rollout.rollout_id):
+        if unit is not None and unit not in numbers:
+            numbers[unit], buckets[unit] = len(numbers), routing.bucket(rollout.salt, unit)
+        who = (None, None) if unit is None else (buckets[unit], numbers[unit])
         iso = at.astimezone(UTC).isoformat()
-        live.append(Live(iso, step, ARMS[arm], bucket, ok, latency, quality))
-        found.append([iso, step, ARMS[arm], bucket, ok, _figure(latency), _figure(quality)])
-    return live, canonical.encode_each(found), units
+        live.append(Live(iso, step, ARMS[arm], who[0], ok, latency, quality, who[1], arrived))
+        found.append([iso, step, ARMS[arm], who[0], ok, _figure(latency), _figure(quality), who[1], arrived])
+    return live, canonical.encode_each(found), numbers
 
 
 def _figure(value: float | None) -> str | None:
     return None if value is None else repr(value)
+
+
+def _routing(conn: Connection, found: Rollout, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return what people said about routing while it moved real traffic, and what held when it began; units as rows."""
+    if found.clock != "wall":
+        return []
+    until = found.state.ended_at or found.updated_at
+    names = ("event", "arm", "by", "reason")
+    return [
+        {name: getattr(word, name) for name in names}
+        | {"at": _iso(word.at), "unit": numbers.get(word.value)}
+        | {"bucket": routing.bucket(found.salt, word.value) if word.value else None}
+        for word in seals.said(conn, since=found.started_at, until=until)
+    ]
 
 
 # --- People and machines ----------------------------------------------------------------------------------------------

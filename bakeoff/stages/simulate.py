@@ -22,6 +22,7 @@ from bakeoff.adapters.records import About, Record
 from bakeoff.errors import ConfigError, NotKnownError
 from bakeoff.rehearsal import Rehearsal
 from bakeoff.simulation import UNITS, Fault, Pool
+from bakeoff.strategy import Strategy
 
 AS_GOOD = "as good as the baseline"
 """Both arms are drawn from the baseline's cases."""
@@ -114,8 +115,9 @@ def run(
 ) -> Record:
     """Play the plan's rollout with a good candidate, the evaluated one, and one for each fault; store the figures.
 
-    Sequences are tuned as they will be live, to the traffic that the plan expects. Raises NotKnownError where a side
-    was not evaluated, ConfigError where traffic, replays, hours or a fault can't be used.
+    Sequences are tuned as they will be live, to the traffic that the plan expects, in what is played and in what the
+    plan sees. Raises NotKnownError where a side was not evaluated, ConfigError where traffic, replays, hours or a fault
+    can't be used.
     """
     fixed = stored.plan
     traffic = fixed.traffic_per_hour if options.traffic_per_hour is None else options.traffic_per_hour
@@ -128,9 +130,6 @@ def run(
     good = Rehearsal(prepared, same, traffic, seed, units=options.units)
     rows = [(AS_GOOD, good), (AS_EVALUATED, replace(good, pools=found.pools))]
     rows += [(f"as good, with {fault}", replace(good, fault=fault)) for fault in options.faults]
-    sight = fixed.steps
-    if options.traffic_per_hour is not None or options.monitor_hours is not None:
-        sight = plan.steps(strategy, traffic_per_hour=traffic, seed=fixed.seed)
     body = {
         "kind": "simulation",
         "simulated": True,
@@ -142,16 +141,26 @@ def run(
         "alpha": strategy.alpha,
         "watched": {name: rule.base_rate for name, rule in sorted(strategy.watch.items())},
         "traffic_per_hour": traffic,
+        "tuned_to": fixed.traffic_per_hour,
         "people": options.units,
         "seed": seed,
         "quality": found.quality,
         "source": found.source,
         "recorded": {side: _figures(pool) for side, pool in zip(("baseline", "candidate"), found.pools, strict=True)},
+        "left_out": list(rehearsal.left_out(strategy)),
         "rows": _played(rows, options.replays, progress),
-        "sight": [item.model_dump(mode="json") for item in sight],
+        "sight": [item.model_dump(mode="json") for item in _sight(fixed, strategy, traffic)],
     }
     about = About(stored.plan_sha256, fixed.candidate.config_hash)
     return records.add(conn, "simulation", body, about=about, at=now)
+
+
+def _sight(fixed: plan.Plan, strategy: Strategy, traffic_per_hour: float) -> tuple[plan.StepSight, ...]:
+    """Return what the plan sees of this traffic within these hours, by looks that are tuned to its own."""
+    tuned_to = fixed.traffic_per_hour
+    if (strategy, traffic_per_hour) == (fixed.rollout, tuned_to):
+        return fixed.steps
+    return plan.steps(strategy, traffic_per_hour=traffic_per_hour, seed=fixed.seed, tuned_to=tuned_to)
 
 
 def _check_hours(faults: Sequence[Fault], hours: float) -> None:

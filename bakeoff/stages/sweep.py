@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bakeoff import canonical, halving, plan
+from bakeoff import canonical, halving, plan, plural
 from bakeoff.adapters import chunks, embedders, evaluations, locks, records
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connect, Connection
+from bakeoff.adapters.records import Record
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, StateError
 from bakeoff.halving import Decision, Finalist, Score
@@ -31,10 +32,10 @@ _SHOWN_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A finished sweep: its verdict, and everything it found as plain values."""
+    """A finished sweep: its verdict, its record, and everything it found as plain values."""
 
     verdict: Verdict
-    at: datetime
+    record: Record
     body: dict[str, Any]
 
 
@@ -166,8 +167,9 @@ def _measurable(order: Order, ready: Prepared) -> None:
     found = plan.measurable(item for item in ready.asked.questions if item.question_id in last).get(metric, 0)
     if found < least:
         raise InputError(
-            f"{found} of {len(last)} questions of the holdout have the gold that {metric} needs: no result of fewer "
-            f"than {least} could show that a finalist is better at alpha {order.sweep.alpha:g}",
+            f"{found} of {plural.counted(len(last), 'question')} of the holdout {plural.have(found)} "
+            f"the gold that {metric} needs: no result of fewer than {least} could show that a finalist is better at "
+            f"alpha {order.sweep.alpha:g}",
             hint="name another metric in the sweep file, or ask questions with such gold",
         )
 
@@ -197,11 +199,11 @@ def _ended(work: _Work, rungs: Sequence[tuple[Score, ...]], decision: Decision) 
     with work.connect() as conn:
         body = _body(conn, work, rungs, decision)
         about = records.About(config_hash=decision.winner)
-        records.add(conn, "sweep", body, about=about, at=at, verdict=decision.verdict)
+        record = records.add(conn, "sweep", body, about=about, at=at, verdict=decision.verdict)
         losers = _losers(conn, work, body["arms"]) if work.options.drop_losers else []
         for which in losers:
             ingest.forget(conn, which)
-    return Swept(decision.verdict, at, {**body, "tables_dropped": [which.config_hash for which in losers]})
+    return Swept(decision.verdict, record, {**body, "tables_dropped": [which.config_hash for which in losers]})
 
 
 def _losers(conn: Connection, work: _Work, arms: Sequence[dict[str, Any]]) -> list[Lock]:

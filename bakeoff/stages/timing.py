@@ -37,6 +37,14 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The stored record, and what the first reader that failed said, None where none did: no text of its in a seal."""
+
+    record: Record
+    first_error: str | None
+
+
 def _asked(conn: Connection, stored: Stored) -> list[tuple[str, str]]:
     """Return (id, text) of as many questions as the plan times, shuffled.
 
@@ -57,20 +65,25 @@ def _asked(conn: Connection, stored: Stored) -> list[tuple[str, str]]:
 
 def _timed(
     pipelines: Sequence[Pipeline], asked: Sequence[tuple[str, str]], seed: int, progress: Progress
-) -> list[list[float | None]]:
-    """Return each arm's milliseconds for every question, None where its reader failed; a coin says which goes first."""
+) -> tuple[list[list[float | None]], str | None]:
+    """Return each arm's milliseconds for every question, None where its reader failed, and the first reader's error.
+
+    A coin says which arm goes first.
+    """
     coin = random.Random(seed + 1)
     for _, question in asked[:_WARM_UP]:
         for pipeline in pipelines:
             pipeline.answer(question)
     found: list[list[float | None]] = [[], []]
+    first_error: str | None = None
     for done, (_, question) in enumerate(asked, start=1):
         answered = {arm: pipelines[arm].answer(question) for arm in coin.sample((0, 1), 2)}
         for arm in (0, 1):
-            failed = answered[arm].answer.error is not None  # how fast a reader fails says nothing of how fast it reads
-            found[arm].append(None if failed else answered[arm].latency_ms["total"])
+            error = answered[arm].answer.error  # how fast a reader fails says nothing of how fast it reads
+            first_error = first_error or error
+            found[arm].append(answered[arm].latency_ms["total"] if error is None else None)
         progress("timings", done, len(asked))
-    return found
+    return found, first_error
 
 
 def run(
@@ -81,7 +94,7 @@ def run(
     progress: Progress,
     now: Callable[[], datetime],
     options: Options,
-) -> Record:
+) -> Timed:
     """Time both *sides*, baseline and candidate, and store the record.
 
     Raises NotKnownError where the baseline was not evaluated on the plan's questions, StateError where a side was not
@@ -101,7 +114,7 @@ def run(
             for lock in sides
         ]
         pipelines = [Pipeline(*arm) for arm in zip(conns, sides, opened, strict=True)]
-        timed = _timed(pipelines, asked, fixed.seed, progress)
+        timed, first_error = _timed(pipelines, asked, fixed.seed, progress)
         body: dict[str, Any] = {
             "kind": "timings",
             "plan_sha256": stored.plan_sha256,
@@ -114,4 +127,4 @@ def run(
             "candidate_ms": timed[1],
         }
         about = About(plan_sha256=stored.plan_sha256, config_hash=fixed.candidate.config_hash)
-        return records.add(conns[0], "timings", body, about=about, at=now())
+        return Timed(records.add(conns[0], "timings", body, about=about, at=now()), first_error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakeoff.adapters import staging
+from bakeoff.adapters import tables
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
@@ -11,7 +11,7 @@ from bakeoff.errors import IntegrityError
 
 def table(conn: Connection, lock: Lock, ingest: Ingest) -> None:
     """Compare the chunk table of *lock* with the digest that its *ingest* recorded. Raises IntegrityError."""
-    found = staging.table_digest(conn, staging.Tables(lock))
+    found = tables.table_digest(conn, tables.Tables(lock))
     if found != ingest.table_sha256:
         raise IntegrityError(
             f"the chunk table {lock.table_name} is not what its ingest recorded: "

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from bakeoff import canary, simulation
@@ -154,15 +155,15 @@ def waited(begin: Callable[[], T], *, tell: Tell, sleep: Sleep = time.sleep) -> 
 def _at_work(watch: _Watch, conn: Connection, rollout_id: str, told: _Narrator) -> Ticked:
     """Tick until the rollout has ended."""
     while True:
-        now = rollouts.server_time(conn)
+        now = partial(rollouts.server_time, conn)
         done = advance.tick_on(conn, watch.connect, rollout_id, now=now, options=watch.around.options)
         told(conn, done.rollout)
-        if notices.remember_held(conn, done.rollout, done.held, at=now):
+        if notices.remember_held(conn, done.rollout, done.held, at=now()):
             watch.tell(f"step {done.rollout.state.step} is held far beyond its hours: {done.held}")
         watch.around.after()
         if done.next_at is None:
             return done
-        left = (done.next_at - rollouts.server_time(conn)).total_seconds()
+        left = (done.next_at - now()).total_seconds()
         heard(conn, min(max(left, _SHORTEST_WAIT_S), LONGEST_WAIT_S))
 
 
@@ -236,7 +237,8 @@ def _settled(watch: _Watch, conn: Connection, rollout_id: str) -> Ticked | None:
     found = rollouts.find(conn, rollout_id)
     if found.state.phase is not Phase.RUNNING:
         return Ticked(found, (), found.state.phase.value, None)
-    done = advance.tick_on(conn, watch.connect, rollout_id, now=found.state.last_at, options=watch.around.options)
+    now, options = found.state.last_at, watch.around.options
+    done = advance.tick_on(conn, watch.connect, rollout_id, now=lambda: now, options=options)
     return done if done.events else None
 
 
@@ -260,7 +262,7 @@ def _hour(
         started_at=found.started_at,
     )
     live_outcomes.add(conn, rollout_id, ((found.state.step, outcome) for outcome in arrived))
-    return advance.tick_on(conn, watch.connect, rollout_id, now=now, options=watch.around.options)
+    return advance.tick_on(conn, watch.connect, rollout_id, now=lambda: now, options=watch.around.options)
 
 
 def next_instant(stored: Stored, found: Rollout) -> datetime:

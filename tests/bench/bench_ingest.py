@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.adapters import datasets, embedders, staging
+from bakeoff.adapters import datasets, embedders, tables
 from bakeoff.chunking import Document, Tokenizer
 from bakeoff.config import EmbedderConfig, EmbedderIdentity
 from bakeoff.sentences import sentences
@@ -122,7 +122,7 @@ def known() -> dict[str, Any]:
         second = bench.lock("second", {"chunking": dedup, "retrieval": {"rrf_k": 50}})
         report = bench.ingest(second, corpus, model).ingest.report
         with bench.connect() as conn:
-            stored = staging.Tables(second).number(conn, "count_rows")
+            stored = tables.Tables(second).number(conn, "count_rows")
     seconds = report["seconds"]
     spent = seconds["look_up"] + seconds["store"]
     return {

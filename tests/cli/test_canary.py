@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from bakeoff.adapters import rollouts
-from bakeoff.rollout import Pause, Resume
+from bakeoff.adapters import live_outcomes, locks, policies, rollouts
+from bakeoff.outcomes import Outcome
+from bakeoff.rollout import Pause, Resume, Start
 from tests import support
-from tests.rolled import Rolled, copy_of, rolled
+from tests.moved import in_production
+from tests.rolled import Rolled, add_plan, copy_of, parsed, rolled
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def test_started_watched_and_finished(typed: Typed) -> None:
     assert ["ada", *["clock"] * 9] == [row["by"] for row in data["events"]]
     assert "(forced, the judgement is no_data: nobody made probes)" in data["events"][0]["said"]
     assert "there is nothing to watch" in error(typed, "watch", "--clock", "simulated", code=4)["message"]
-    back = typed.json("rollback", "--reason", "wrong prices")
+    assert data["rollout"] in error(typed, "rollback", code=2)["hint"]
+    back = typed.json("rollback", data["rollout"], "--reason", "wrong prices")
     assert (True, "rolled_back", {"pass"}) == (back["moved"], back["phase"], {one["verdict"] for one in back["checks"]})
     assert "rolled back by ada: wrong prices" == typed.json("history", "--check")["events"][-1]["said"]
 
@@ -164,6 +167,21 @@ def test_tick_and_the_hands_of_people(begun: Typed) -> None:
     ] == rows
 
 
+def test_a_tick_that_rolls_back_says_so(typed: Typed) -> None:
+    """Exit code 1 for the turn that found the breach, whoever asks cron; 0 for the next, which finds it done."""
+    with typed.site.connect() as conn:
+        began = rollouts.server_time(conn) - timedelta(minutes=90)
+        typed.site.start(clock="wall", now=began)
+        times = [began + timedelta(seconds=6 * number) for number in range(600)]
+        names = [(arm, number, f"{arm}.{number}") for number in range(600) for arm in (0, 1)]
+        arrived = [(1, Outcome(times[at], arm, name, arm == 0, None, None, name)) for arm, at, name in names]
+        live_outcomes.add(conn, typed.site.found().rollout_id, arrived)
+    found = typed.json("tick", code=1)
+    last = found["events"][-1]
+    assert ("rolled_back", "look", "breach") == (found["phase"], last["event"], last["reason"])
+    assert "nothing was due; held: nothing" in typed.run("tick")[0]
+
+
 def test_a_watch_that_is_interrupted_leaves_all_as_it_is(begun: Typed) -> None:
     """Ctrl-C: exit code 130, nothing moved, and the same command goes on."""
     with support.running("canary", "watch", env=begun.env, cwd=begun.folder) as process:
@@ -187,6 +205,19 @@ def test_a_rollback_ends_a_watch_elsewhere(begun: Typed) -> None:
     assert "rolled back by ada: wrong" in err
 
 
+def test_the_kill_switch_holds_it(typed: Typed) -> None:
+    """Whoever starts under it is told so; status and tick name it, who threw it and why, and no step begins."""
+    with typed.site.connect() as conn:
+        policies.say(conn, "killed", by="ben", reason="wrong prices")
+    said = "the kill switch is on, by ben: wrong prices"
+    assert f"note: {said}: nobody gets the candidate" in typed.run("start", *FORCED)[1]
+    data = typed.json("tick")
+    assert {"reason": "killed", "said": said} == data["held"]
+    assert ([], "find out why; bakeoff route unkill --reason TEXT") == (data["events"], data["next"])
+    out, _ = typed.run("status")
+    assert f"held: {said}" in out
+
+
 def test_a_receiver_that_nobody_hears_from_holds_nothing_up(begun: Typed) -> None:
     """The rollback is done and checked; that nobody could be told is a note, and status counts it."""
     hook = {"BAKEOFF_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
@@ -197,6 +228,27 @@ def test_a_receiver_that_nobody_hears_from_holds_nothing_up(begun: Typed) -> Non
     told = begun.json("status", env=hook)["notices"]
     assert ("http://127.0.0.1:9/***", 0, 2) == (told["webhook"], told["sent"], told["unsent"])
     assert "2 unsent; the last error: webhook http://127.0.0.1:9/***" in begun.run("status", env=hook)[0]
+
+
+def test_a_rollback_takes_back_what_answers(begun: Typed) -> None:
+    """A rehearsal after a completed rollout is not in its way; by its id it says that it changed nothing."""
+    real = begun.json("promote", "--to", "100", "--force", "--reason", "hurry")["rollout"]
+    begun.run("promote", "--force", "--reason", "hurry")
+    made = begun.site.made
+    with begun.site.connect() as conn:
+        now = rollouts.server_time(conn)
+        locks.add_event(conn, made.narrow, "restored", at=now, reason="again")
+        back = add_plan(made, parsed(), sides=(made.wide, made.narrow))
+        rehearsal = rollouts.start(conn, back, Start("ada"), clock="simulated", at=now + timedelta(hours=1)).rollout_id
+    assert rehearsal == begun.json("status")["rollout"]
+    out, _ = begun.run("rollback", rehearsal)
+    assert f"{rehearsal}, a rehearsal, rolled back: nothing in production changed\n  pass  routing: it was a re" in out
+    assert f"next: wide ({made.wide.config_hash}) is in production; bakeoff canary rollback {real} --reason" in out
+    assert "nothing is left of it\nnext: wide (" in begun.run("rollback", rehearsal)[0]
+    done = begun.json("rollback")
+    assert (real, True, {"pass"}) == (done["rollout"], done["moved"], {one["verdict"] for one in done["checks"]})
+    with begun.site.connect() as conn:
+        assert made.narrow.config_hash == in_production(conn)
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------

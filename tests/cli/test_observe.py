@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from bakeoff.adapters import rollouts
+from bakeoff.rollout import Abort, Start
 from tests import moved, support
 from tests.cli.conftest import Project, make
 from tests.moved import after
@@ -94,6 +96,27 @@ def test_what_is_not_there_is_said(rolling: Project, fresh: Project) -> None:
     file = written(rolling, 1)
     assert "no rollout 'r1'" == rolling.error("observe", file, "--rollout", "r1", code=2, plain=True)["message"]
     assert "there is no rollout yet" == fresh.error("observe", written(fresh, 1), code=2, plain=True)["message"]
+
+
+def test_real_outcomes_are_no_part_of_a_rehearsal(fresh: Project) -> None:
+    """The rollout with real traffic gets them, though it has ended and a rehearsal is open; that one does by its id."""
+    sides = moved.sides(str(fresh.url))
+    with support.connector(str(fresh.url))() as conn:
+        stored = moved.planned(conn, sides)
+        real = moved.send(conn, moved.started(conn, stored), Abort("ada", "off"), after(10)).rollout_id
+        rehearsal = rollouts.start(conn, stored, Start("ada"), clock="simulated", at=after(0)).rollout_id
+    assert {"rollout": real, "stored": 3, "known": 0, "late": 0} == fresh.json("observe", written(fresh, 3))
+    assert rehearsal == fresh.json("observe", "outcomes.jsonl", "--rollout", rehearsal)["rollout"]
+
+
+def test_a_rehearsal_alone_gets_no_real_outcomes(fresh: Project) -> None:
+    """It is refused, and says which id would mean it."""
+    with support.connector(str(fresh.url))() as conn:
+        stored = moved.planned(conn, moved.sides(str(fresh.url)))
+        rehearsal = rollouts.start(conn, stored, Start("ada"), clock="simulated", at=after(0)).rollout_id
+    found = fresh.error("observe", written(fresh, 1), code=2, plain=True)
+    assert "there is no rollout with real traffic" == found["message"]
+    assert f"{rehearsal} is a rehearsal, which its id alone means" == found["hint"]
 
 
 def test_a_folder_is_no_file(rolling: Project) -> None:

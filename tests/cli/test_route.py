@@ -19,10 +19,11 @@ WHY = ("--reason", "test")
 
 @pytest.fixture(scope="module")
 def began(project: Project) -> Rollout:
-    """The module's project, with a rollout at 10 %."""
+    """The module's project, with a rollout at 10 %, written when it says that it began."""
     assert project.url is not None
     locked = moved.sides(project.url)
     with support.connector(project.url)() as conn:
+        moved.recorded_as_told(conn)
         return moved.started(conn, moved.planned(conn, locked))
 
 

@@ -93,19 +93,22 @@ def test_seals_are_listed_and_shown(story: Project) -> None:
 
 
 def test_one_case_is_disclosed(story: Project) -> None:
-    """One row with its path: the root that was signed follows from it alone; no other question is in it."""
+    """One row with its path: the root that was signed follows from it alone; nothing signed names another question."""
     asked = [json.loads(line) for line in (story.folder / "questions.jsonl").read_text().splitlines()]
     case = asked[3]["id"]
     done = story.run("seals", "show", "1", "--case", case, "--arm", "baseline", "--proof")
     found = json.loads(done.stdout)
     assert ("proof", "baseline", case) == (found["kind"], found["arm"], found["row"]["question_id"])
-    rows = evidence.opened(dsse.parse(canonical.encode(found["envelope"])).payload)[1]["evaluations"]["baseline"][
-        "rows"
-    ]
+    payload = dsse.parse(canonical.encode(found["envelope"])).payload
+    rows = evidence.opened(payload)[1]["evaluations"]["baseline"]["rows"]
     path = [bytes.fromhex(item) for item in found["path"]]
     root = merkle.root_from(canonical.encode(found["row"]), found["index"], rows["count"], path)
     assert rows["root"] == root.hex()
-    assert [] == [item["id"] for item in asked if item["id"] != case and f'"{item["id"]}"' in done.stdout]
+    told = payload.decode() + json.dumps(found["row"], ensure_ascii=False)
+    others = [item for item in asked if item["id"] != case]
+    assert [] == [item[name] for item in others for name in ("id", "question") if item[name] in told]
+    assert asked[3]["question"] in told
+    assert '"worst":[{"baseline":' in told, "a gate names rows, so there was something to leave out"
     assert case == story.json("seals", "show", "1", "--case", case)["row"]["question_id"]
     assert "has no case 'none'" in story.error("seals", "show", "1", "--case", "none", code=2)["message"]
     assert "--proof is of one case" in story.error("seals", "show", "--proof", code=2)["message"]
@@ -123,13 +126,50 @@ def test_written_elsewhere_and_again(story: Project) -> None:
     assert [name] == sealed(story)
 
 
+def test_a_head_that_is_gone_is_not_made_again_unasked(story: Project) -> None:
+    """Neither `seal` nor `seals export` does it; the way out is said."""
+    head = folder(story) / "HEAD.json"
+    before = head.read_bytes()
+    head.unlink()
+    for command in (("seal",), ("seals", "export")):
+        found = story.error(*command, code=4)
+        assert "HEAD.json is not there, and the database has 1 seal" in found["message"]
+        assert "bakeoff seals export --new-head" in found["hint"]
+    assert "not sealed: " in story.run("run", "--resume").stderr
+    done = story.run("seals", "export", "--new-head")
+    assert (0, True) == (done.returncode, "1 seal written to: " in done.stdout)
+    assert before == head.read_bytes()
+
+
+def test_the_artifacts_are_those_that_were_sealed(story: Project) -> None:
+    """All but the timings lie there; one that is edited is named, whatever it is."""
+    (name,) = sealed(story)
+    story.run("keys", "export", "demo", "--out", "demo.pub.pem")
+    line = ("verify", folder(story) / name, "--public-key", "demo.pub.pem", "--artifacts", folder(story).parent)
+    found = story.json(*line)
+    said = next(claim for claim in found["claims"] if claim["name"] == "artifacts")
+    assert (True, "8 of 9 hold the content that was sealed; not there, so not checked: records/") == (
+        said["holds"], said["said"].partition("records/")[0] + "records/",
+    )  # fmt: skip
+    for kind in ("judgements", "probes", "parity", "evaluations", "plans", "locks"):
+        path = max((folder(story).parent / kind).glob("*.json"))
+        whole = path.read_text()
+        assert '"pass"' in whole or kind in {"evaluations", "plans", "locks"}
+        path.write_text(json.dumps({**json.loads(whole), "verdict": "no_data"}))
+        failed = story.json(*line, code=1)["failed"]
+        assert ("artifacts", True) == (failed["name"], kind.removesuffix("s") in failed["said"])
+        path.write_text(whole)
+    assert story.json(*line)["verified"]
+
+
 def test_another_key_takes_over(story: Project) -> None:
     """The one before is retired and stays; what it signed is shown as signed with a retired key."""
     found = story.json("keys", "new", "second")
     assert (["demo"], False) == (found["retired"], found["encrypted"])
     assert ["retired", "active"] == [item["status"] for item in story.json("keys", "list")["keys"]]
     assert "demo (retired)" in story.run("seals", "list").stdout
-    story.run("canary", "rollback", "--reason", "answers got worse")
+    (one,) = story.json("seals", "list")["seals"]
+    story.run("canary", "rollback", one["rollout_id"], "--reason", "answers got worse")
     found = story.json("seal")
     assert (2, "second", "rolled_back", True) == tuple(found[name] for name in ("number", "key", "outcome", "new"))
     assert "answers got worse" in story.run("seals", "show").stdout
@@ -199,6 +239,8 @@ def test_a_wall_clock_run_without_a_key_goes_on(begun: Project) -> None:
     begun.write("gates.yaml", {"profile": "small", "resamples": 1000, "gates": GATE_TOO_HIGH})
     done = begun.run(*[item if item != "simulated" else "wall" for item in RUN])
     assert 1 == done.returncode, done.stderr
-    said = "skipped: not sealed: there is no key to sign with; bakeoff keys new NAME makes one"
-    assert said in done.stderr
+    why = "there is no key to sign with; bakeoff keys new NAME makes one"
+    assert f"skipped: not sealed: {why}" in done.stderr
+    early = f"bakeoff: this run can't be sealed at its end: {why}"
+    assert done.stderr.index(early) < done.stderr.index("[ 1/")
     assert (False, []) == ((begun.folder / "home" / "keys").exists(), sealed(begun))

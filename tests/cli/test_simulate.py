@@ -80,7 +80,16 @@ def test_what_a_person_reads(done: Project) -> None:
     assert "note: the plan counts on 80% quality, the baseline's cases have 67%" in text
     assert "100.0% [56.6%, 100.0%]" in text
     assert "written to: " in text
+    assert "tuned to the" not in text
     assert "replays: 20" in said.stderr
+
+
+def test_what_is_not_played_is_said(done: Project) -> None:
+    """Other traffic meets the looks that the plan has; what a real rollout waits for, and this one does not."""
+    said = done.run(*COMMAND, "--traffic", "300/h")
+    text = " ".join(said.stdout.split())
+    assert "looks: tuned to the 200 questions an hour of the plan" in text
+    assert "left out: the KPIs are not measured anew" in text
 
 
 @pytest.mark.parametrize("name", ["caught.png", "caught.html"])

@@ -75,12 +75,15 @@ def test_the_artifact_is_what_is_printed(swept: Project, said: dict[str, Any]) -
     stored = json.loads((swept.folder / said["artifact"]).read_text(encoding="utf-8"))
     assert {**stored, "artifact": said["artifact"]} == said
     assert "sweeps" in said["artifact"]
+    assert said["artifact"].endswith(f"-context-{said['record']}.json")
+    assert swept.url is not None
+    assert (said["record"], "sweep") in support.rows(swept.url, "SELECT record_id, kind FROM records")
 
 
 def test_losers_tables_are_dropped(swept: Project, said: dict[str, Any]) -> None:
     """The one that narrowing dropped; what the sweep found is found without it."""
     done = swept.run(*COMMAND, "--drop-losers")
-    assert (0, True) == (done.returncode, "the tables of 1 dropped candidates are removed" in done.stdout)
+    assert (0, True) == (done.returncode, "the tables of 1 dropped candidate are removed" in done.stdout)
     assert f"({said['winner']}): retrieval.filter.context=10" in done.stdout
 
 

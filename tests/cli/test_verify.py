@@ -14,6 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from bakeoff import canonical
 from bakeoff.adapters import keys
+from bakeoff.claims import FROM_ROWS
 from tests import sealed_files as written
 from tests import support
 from tests.cli.conftest import Project, make
@@ -26,7 +27,8 @@ def project(tmp_path: Path) -> Project:
     """A project without any database, with a folder of three seals and the key that signed them."""
     found = make(tmp_path, None)
     written.folder_of(tmp_path, 3)
-    written.public_key(tmp_path)
+    path = written.public_key(tmp_path)
+    path.write_text(f"# bakeoff key mine, in use at 2026-02-01T00:00:00+00:00\n{path.read_text()}")
     return found
 
 
@@ -36,13 +38,16 @@ def seal(project: Project, number: int = 1) -> str:
 
 
 def shown(text: str) -> str:
-    """What was printed, without the digest in a seal's name: that differs whenever a message changes its words."""
-    return re.sub(r"(000001)-[0-9a-f]{12}", r"\1-SEAL", "\n".join(line.rstrip() for line in text.splitlines()))
+    """What was printed, without digests, which differ whenever a message or a figure does."""
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    lines = re.sub(r"(000001)-[0-9a-f]{12}", r"\1-SEAL", lines)
+    return re.sub(r'"[0-9a-f]{40,}', lambda found: '"' + "0" * (len(found[0]) - 1), lines)
 
 
 def known(project: Project, **options: Any) -> None:
     """Have the project's own ring list the key."""
     ring = keys.Ring(project.folder / "home")
+    (ring.folder / "keys.json").unlink(missing_ok=True)
     ring.remember("mine", private().public_key(), now=NOW)
     (entry,) = ring.entries()
     listed = ring.folder / "keys.json"
@@ -57,7 +62,8 @@ def test_a_healthy_seal(project: Project) -> None:
     found = project.json("verify", seal(project), *KEY, "--recompute")
     assert (True, None, 1) == (found["verified"], found["failed"], found["number"])
     held = {item["name"]: item["holds"] for item in found["claims"]}
-    assert {True} == set(held.values())
+    assert {"artifacts": None} == {name: holds for name, holds in held.items() if holds is not True}
+    assert ["artifacts"] == [item["name"] for item in found["unchecked"]]
     assert {"signature", "rows", "findings again", "routing again"} <= held.keys()
 
 
@@ -98,7 +104,8 @@ def test_the_chain(project: Project) -> None:
     """All seals of a folder, in order; one that is missing is found."""
     found = project.json("verify", "--chain", ".", *KEY)
     assert [1, 2, 3] == [item["number"] for item in found["chain"]["seals"]]
-    assert "verified" in project.run("verify", seal(project), "--chain", ".", *KEY).stdout
+    both = project.run("verify", seal(project), "--chain", ".", *KEY).stdout
+    assert "\nverified; not checked: artifacts, artifacts (3 of 3 seals in the chain)\n" in both
     written.remove(project.folder, 3)
     done = project.run("verify", "--chain", ".", *KEY)
     assert 1 == done.returncode
@@ -134,6 +141,29 @@ def test_retired_key(project: Project) -> None:
     assert "key in use" == found["failed"]["name"]
 
 
+def test_an_exported_key_says_that_it_was_retired(project: Project) -> None:
+    """Its line is read back; without one it is not known, and not said to hold."""
+    known(project, retired_at="2027-01-01T00:00:00+00:00", name="mine")
+    (project.folder / "home" / "keys" / "mine.pub.pem").write_bytes((project.folder / "key-1.pub.pem").read_bytes())
+    assert "retired" == project.json("keys", "export", "mine", "--out", "mine.pub.pem", "--json")["status"]
+    found = project.json("verify", seal(project), "--chain", ".", "--public-key", "mine.pub.pem")
+    assert "by mine (34750f98bd59), a key that was retired since" == found["claims"][1]["said"]
+    assert found["chain"]["claims"][-1]["said"].endswith("a key that was retired since")
+    known(project, retired_at="2026-01-01T00:00:00+00:00", name="mine")
+    project.run("keys", "export", "mine", "--out", "mine.pub.pem")
+    assert (
+        "key in use" == project.json("verify", seal(project), "--public-key", "mine.pub.pem", code=1)["failed"]["name"]
+    )
+    written.public_key(project.folder)
+    done = project.run("verify", seal(project), *KEY)
+    assert (0, True) == (done.returncode, "verified; not checked: key in use, artifacts" in done.stdout)
+    project.write("odd.pem", "# bakeoff key mine, retired at noon\n" + (project.folder / "key-1.pub.pem").read_text())
+    assert (
+        "no time: noon"
+        in project.error("verify", seal(project), "--public-key", "odd.pem", code=2, plain=True)["message"]
+    )
+
+
 def test_several_keys_in_a_file(project: Project) -> None:
     """A PEM file may hold more than one public key."""
     both = b"".join(keys.pem_of(private(number).public_key()) for number in (5, 1))
@@ -152,7 +182,7 @@ def test_artifacts(project: Project) -> None:
     options = (*KEY, "--artifacts", "artifacts")
     said = project.json("verify", seal(project), *options)["claims"][-1]
     assert ("artifacts", True) == (said["name"], said["holds"])
-    assert "2 of 11 are the files that were sealed; not there, so not checked: evaluations/" in said["said"]
+    assert "1 of 10 hold the content that was sealed; not there, so not checked: evaluations/" in said["said"]
     for text in (json.dumps(body | {"seed": 8}), "[]", "{"):
         path.write_text(text)
         failed = project.json("verify", seal(project), *options, code=1)["failed"]
@@ -181,12 +211,17 @@ def test_a_proof_of_one_row(project: Project) -> None:
         (("SEAL", "--public-key", "nowhere.pem"), "no such public key: nowhere.pem"),
         (("SEAL", "--public-key", "a.yaml"), "a.yaml holds no public key in PEM"),
         (("SEAL", *KEY, "--recompute"), ": nothing can be computed again"),
+        (("SEAL", *KEY, "--artifacts", "nowhere"), "no such folder: nowhere"),
+        (("--chain", ".", *KEY, "--artifacts", "nowhere"), "no such folder: nowhere"),
+        (("proof.json", *KEY, "--recompute"), "a proof shows one row: --recompute needs them all"),
+        (("proof.json", *KEY, "--artifacts", "folder"), "a proof shows one row: --artifacts needs them all"),
     ],
     ids=str,
 )
 def test_what_can_not_be_verified_at_all(project: Project, arguments: tuple[str, ...], said: str) -> None:
     """One line, and what to do; exit code 2."""
     (project.folder / "folder").mkdir()
+    project.write("proof.json", json.dumps(written.proof(written.seals(1)[0], 4)))
     for path in project.folder.glob("*.rows.json"):
         path.unlink()
     line = [seal(project) if item == "SEAL" else item for item in arguments]
@@ -208,7 +243,12 @@ def test_without_the_rows(project: Project) -> None:
         path.unlink()
     done = project.run("verify", seal(project), *KEY)
     assert 0 == done.returncode
-    assert "verified; not checked: rows, aggregates, live outcomes, artifacts" in done.stdout
+    names = ", ".join([*(name for name, *_ in FROM_ROWS), "artifacts"])
+    assert f"verified; not checked: {names}" in done.stdout
+    written.write(project.folder, written.seals(2)[1])
+    done = project.run("verify", "--chain", ".", *KEY)
+    assert (0, 2) == (done.returncode, done.stdout.count("hold; not checked: rows"))
+    assert "not checked: rows (2 of 3 seals in the chain), " in done.stdout
 
 
 def test_rows_that_are_none(project: Project) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from bakeoff import canary, simulation
+from bakeoff import simulation
 from bakeoff.adapters import live_outcomes, locks, records, rollouts
 from bakeoff.adapters.records import About
 from bakeoff.errors import (
@@ -23,9 +23,8 @@ from bakeoff.errors import (
     StateError,
     UsageError,
 )
-from bakeoff.rollout import Abort, Action, Approve, Event, Look, Pause, Promote, Resume
-from bakeoff.stages import advance, notices, watch
-from bakeoff.verdicts import Verdict
+from bakeoff.rollout import Abort, Action, Approve, Event, Pause, Promote, Resume
+from bakeoff.stages import advance, notices, verify, watch
 from tests import rolled, support
 from tests.rolled import BEGAN, OPTIONS, Rolled, copy_of, with_strategy
 
@@ -107,31 +106,6 @@ def test_one_rollout_at_a_time(site: Rolled) -> None:
     assert "r20260302-2" == site.start().rollout_id
 
 
-def test_a_plan_that_broke_begins_by_force_alone(site: Rolled) -> None:
-    """What live traffic showed to be worse is not tried again without a reason; what a person ended is."""
-    with site.connect() as conn:
-        about = About(site.plan_sha256)
-        judged = records.latest(conn, "judgement", about)
-        assert judged is not None
-        body = {**judged.body, "verdict": "pass"}
-        records.add(conn, "judgement", body, about=about, at=support.NOW, verdict=Verdict.PASS)
-    asked: dict[str, Any] = {"force": False, "why": "", "clock": "wall"}
-    site.start(**asked)
-    site.act(Abort("ada", "off"), hour(1))
-    site.start(**asked, now=hour(2))
-    with site.connect() as conn:
-        found = rollouts.find(conn)
-        look = Look(Action.ROLL_BACK, Verdict.FAIL, 900, "errors lost")
-        outcome = canary.step(site.stored.plan.rollout, found.state, look, hour(3))
-        rollouts.move(conn, found, look, outcome, at=hour(3))
-    said = "r20260302-2 of plan .* was rolled back by a breach: .*errors lost"
-    for given in ({}, {"clock": "simulated"}, {"force": True}):
-        refused(site, StateError, said, lambda given=given: site.start(**{**asked, **given}, now=hour(4)))  # type: ignore[misc]  # mypy can't infer it
-    assert "r20260302-3" == site.start(force=True, why="the feed was wrong", now=hour(4)).rollout_id
-    why = site.history()[0][3]["event"]["why"]
-    assert "forced, r20260302-2 was rolled back by a breach: the feed was wrong" == why
-
-
 def test_an_archived_lock_does_not_begin(site: Rolled) -> None:
     """Named, with the way to take it back."""
     with site.connect() as conn:
@@ -151,6 +125,25 @@ def test_a_changed_table_does_not_begin(site: Rolled, side: str) -> None:
     """One byte in either arm."""
     edit(site, side)
     refused(site, IntegrityError, "is not what its ingest recorded", site.start)
+
+
+def test_it_begins_when_all_is_checked(site: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To check both tables takes its time; nobody gets the candidate before, so the first step begins after."""
+    done, inner = list[str](), verify.table
+
+    def table(*given: Any) -> None:
+        done.append("table")
+        inner(*given)
+
+    monkeypatch.setattr(verify, "table", table)
+
+    def now() -> datetime:
+        done.append("now")
+        return BEGAN
+
+    with site.connect() as conn:
+        advance.start(conn, site.stored, by="ada", why="a test", force=True, now=now)
+    assert ["table", "table", "now"] == done
 
 
 def edit(site: Rolled, side: str) -> None:

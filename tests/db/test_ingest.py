@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from bakeoff import chunking, config, dedup
-from bakeoff.adapters import staging
+from bakeoff.adapters import tables
 from bakeoff.errors import InputError, StateError
 from bakeoff.stages import ingest as stage
 from bakeoff.stages import lock as lock_stage
@@ -334,4 +334,4 @@ def test_digests_are_of_the_data(database_url: str, corpus: Path) -> None:
             table = sql.Identifier(which.table_name)
             value = sql.SQL(change).format(table=table)
             conn.execute(sql.SQL("UPDATE {table} SET {value} WHERE ordinal = 3").format(table=table, value=value))
-            assert done.ingest.table_sha256 != staging.table_digest(conn, staging.Tables(which)), change
+            assert done.ingest.table_sha256 != tables.table_digest(conn, tables.Tables(which)), change

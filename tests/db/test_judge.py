@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors, sql
 
 from bakeoff import rules
-from bakeoff.adapters import locks, plans, queries, tables
+from bakeoff.adapters import clock, locks, plans, queries, tables
 from bakeoff.adapters.plans import Stored
 from bakeoff.errors import IntegrityError, NotFoundError, NotKnownError, StateError
 from tests import judged, support
@@ -85,6 +85,24 @@ def test_runs_can_be_chosen(made: Planned) -> None:
     said = f"run {new} is not what plan {stored.plan.short} fixed: baseline: the plan fixes {made.wide.config_hash}"
     refused(made, stored, StateError, said, baseline_run=new)
     refused(made, stored, NotFoundError, "no run and no lock 'nobody'", candidate_run="nobody")
+
+
+def test_repeated_evaluations_are_counted(made: Planned) -> None:
+    """Of each side those since the plan, and the one judged by: not a part, another share, or a stopped run."""
+    stored = narrowing(made)
+    assert {"baseline": 1, "candidate": 1} == made.judge(stored).body["runs_made"]
+    made.evaluate(made.narrow, only=frozenset({"q001"}))
+    made.evaluate(made.narrow, gold_share=0.9, fresh=True)
+    interrupted(made)
+    made.evaluate(made.narrow)
+    made.evaluate(made.narrow, fresh=True)
+    assert {"baseline": 1, "candidate": 3} == made.judge(stored).body["runs_made"]
+    later = made.plan(seed=9, accept_known_scores=True, now=clock.now())
+    assert {"baseline": 1, "candidate": 1} == made.judge(later).body["runs_made"]
+    made.evaluate(made.narrow, fresh=True)
+    made.evaluate(made.wide, fresh=True)
+    made.evaluate(made.wide, fresh=True)
+    assert {"baseline": 2, "candidate": 1} == made.judge(later).body["runs_made"]
 
 
 def test_a_side_without_an_evaluation_is_not_known(made: Planned) -> None:
@@ -245,7 +263,7 @@ def relabelled(statement: LiteralString) -> Callable[[Planned], None]:
 
 OTHER_RUN = "run .* is not of what it was: lock, table, corpus, questions or settings differ"
 DAMAGE: dict[str, tuple[Callable[[Planned], None], str]] = {
-    "a missing case": (missing_case, "the cases of run .* are not what its evaluation recorded"),
+    "a missing case": (missing_case, "run .* has 35 cases for 36 questions$"),
     "an edited case": (edited_case, "the cases of run .* are not what its evaluation recorded"),
     "a case without a figure": (case_without_a_figure, "the cases of run .* are not what its evaluation recorded"),
     "an edited timing": (edited_timing, "the cases of run .* are not what its evaluation recorded"),

@@ -43,8 +43,9 @@ WATCHING = strategy.parse(
 
 @pytest.fixture
 def connected(database_url: str) -> Iterator[Connection]:
-    """An autocommit connection, as stages have."""
+    """An autocommit connection, as stages have; moves are written at the instants that the tests give them."""
     with support.connector(database_url)() as conn:
+        moved.recorded_as_told(conn)
         yield conn
 
 

@@ -297,7 +297,7 @@ def test_a_leak_is_told_from_another_text(broken: Site) -> None:
     tamper(broken, "UPDATE {table} SET lexical_text = 'Other.' WHERE ordinal = 1")
     done = check(broken)
     assert failed(done)["lexical-prefix"].startswith("2 of ")
-    assert failed(done)["lexical-prefix"].endswith(", 1 of them carry the prefix")
+    assert failed(done)["lexical-prefix"].endswith(", 1 of them carries the prefix")
     assert ["begins with the prefix", "other text"] == [
         line.partition(": ")[2] for line in examples(done, "lexical-prefix")
     ]
@@ -326,7 +326,7 @@ def test_policy_b_asks_for_the_prefix(database_url: str, tmp_path: Path) -> None
     assert {} == failed(check(site))
     tamper(site, "UPDATE {table} SET lexical_text = text WHERE ordinal = 0")
     found = failed(check(site))["lexical-prefix"]
-    assert "lexical texts are not their chunk's own span behind the prefix (prefix policy B), 0 of them" in found
+    assert "lexical texts is not their chunk's own span behind the prefix (prefix policy B), 0 of them carry" in found
 
 
 def test_an_empty_table_is_no_pass(broken: Site) -> None:

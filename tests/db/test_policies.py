@@ -30,6 +30,12 @@ from tests.moved import BEGAN, GREEN, after, send
 PATIENCE_S = 20.0
 
 
+@pytest.fixture(autouse=True)
+def clock(connected: Connection) -> None:
+    """Moves are written at the instants that the tests give them."""
+    moved.recorded_as_told(connected)
+
+
 def forced_on(conn: Connection, found: Rollout, at: datetime) -> Rollout:
     """The next share, by hand."""
     return send(conn, found, Promote("ada", force=True, why="test"), at)

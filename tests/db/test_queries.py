@@ -12,8 +12,9 @@ from psycopg import sql
 from psycopg.pq import ExecStatus
 
 import bakeoff
-from bakeoff.adapters import chunks, lexical, queries, staging
+from bakeoff.adapters import chunks, lexical, queries
 from bakeoff.adapters.postgres import Connection
+from bakeoff.adapters.tables import Tables
 
 TOPICS = sorted(path.stem for path in queries.folder().glob("*.sql") if path.stem != "schema")
 EVERY = [f"{topic}.{name}" for topic in TOPICS for name in queries.load(topic)]
@@ -27,7 +28,7 @@ def identifiers(
     """Real tables for every placeholder, in a transaction that is rolled back."""
     lock = make_lock()
     fill(lock, [f"some words of text number {number}" for number in range(20)])
-    tables = staging.Tables(lock)
+    tables = Tables(lock)
     tables.run(conn, "make_staging")
     for name in ("make_order", "make_fate", "make_kept"):
         tables.run(conn, name)

@@ -50,25 +50,32 @@ def test_every_candidate_is_compared_with_the_first(ready: Ready) -> None:
                 assert len(edges) - 1 == len(run["scores"][score][kind]["shares"])
 
 
-def test_the_newest_judgement_of_the_candidate_is_in_it(ready: Ready) -> None:
-    """The last one, of this run; one that was changed in the database is refused."""
+def test_the_newest_judgement_of_the_pair_is_in_it(ready: Ready) -> None:
+    """Of this run against this baseline: a newer one against another says nothing; a changed one is refused."""
     assert [None] == [item["judgement"] for item in reported(ready, "whole", "one")["comparisons"]]
     with support.connector(ready.url)() as conn:
-        about = records.About(run_id=evaluations.find(conn, "one").run_id)
-        for verdict in (Verdict.PASS, Verdict.FAIL):
-            body = {"verdict": verdict.value, "findings": []}
-            last = records.add(conn, "judgement", body, about=about, at=NOW, verdict=verdict)
+        ids = {name: evaluations.find(conn, name).run_id for name in ("whole", "one", "two")}
+        about = records.About(run_id=ids["one"])
+        made = []
+        for verdict, against in ((Verdict.PASS, "whole"), (Verdict.FAIL, "whole"), (Verdict.PASS, "two")):
+            body: dict[str, Any] = {"verdict": verdict.value, "findings": [], "baseline": {"run_id": ids[against]}}
+            made.append(records.add(conn, "judgement", body, about=about, at=NOW, verdict=verdict))
+    last = str(made[1].record_id)
     one, two = reported(ready, "whole", "one", "two")["comparisons"]
-    assert {"verdict": "fail", "findings": [], "at": NOW.isoformat()} == one["judgement"]
+    assert {**made[1].body, "at": NOW.isoformat()} == one["judgement"]
     assert two["judgement"] is None
+    (other,) = reported(ready, "two", "one")["comparisons"]
+    assert "pass" == other["judgement"]["verdict"]
+    assert [None] == [item["judgement"] for item in reported(ready, "one", "whole")["comparisons"]]
     tamper(
         ready.url,
-        'UPDATE records SET body = \'{"verdict": "pass"}\' WHERE record_id = %(record)s',
-        record=str(last.record_id),
+        "UPDATE records SET body = jsonb_set(body, '{verdict}', '\"pass\"') WHERE record_id = %(record)s",
+        record=last,
     )
-    with pytest.raises(IntegrityError, match=f"record {last.record_id} "):
+    with pytest.raises(IntegrityError, match=f"record {last} "):
         reported(ready, "whole", "one")
-    tamper(ready.url, "DELETE FROM records WHERE record_id = %(record)s", record=str(last.record_id))
+    for record in made:
+        tamper(ready.url, "DELETE FROM records WHERE record_id = %(record)s", record=str(record.record_id))
 
 
 class Stop(Exception):  # noqa: N818  # it stands for a kill

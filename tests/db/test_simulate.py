@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bakeoff import simulation, strategy
+from bakeoff import rehearsal, simulation, strategy
 from bakeoff.adapters import live_outcomes, locks, records, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.records import About, Record
 from bakeoff.errors import ConfigError, InputError, IntegrityError, NotFoundError, NotKnownError
 from bakeoff.outcomes import Outcome
+from bakeoff.plan import steps
 from bakeoff.rollout import Start
 from bakeoff.simulation import Fault
 from bakeoff.stages import plan, simulate
@@ -129,6 +130,21 @@ def test_equal_recordings_give_equal_figures(made: Planned) -> None:
     longer = simulated(made, stored, monitor_hours=24.0, traffic_per_hour=400.0, replays=1)
     assert (24.0, 400.0) == (longer.body["hours"], longer.body["traffic_per_hour"])
     assert 2 * 2 * 720 == longer.body["sight"][0]["baseline_outcomes"]
+
+
+def test_the_plan_sees_by_the_looks_that_are_played(made: Planned) -> None:
+    """Other traffic than the plan's comes upon looks that stay tuned to the plan's, in the rows and in the sight."""
+    stored = plan_of(made)
+    body = simulated(made, stored, traffic_per_hour=2000.0, replays=1).body
+    wanted = steps(stored.plan.rollout, traffic_per_hour=2000.0, seed=stored.plan.seed, tuned_to=200.0)
+    assert [item.model_dump(mode="json") for item in wanted] == body["sight"]
+    assert (2000.0, 200.0) == (body["traffic_per_hour"], body["tuned_to"])
+
+
+def test_what_a_simulation_leaves_out_is_said(made: Planned) -> None:
+    """It stands beside the figures."""
+    body = simulated(made, plan_of(made), replays=1).body
+    assert list(rehearsal.left_out(plan_of(made).plan.rollout)) == body["left_out"]
 
 
 def test_progress_goes_once_through_all_rows(made: Planned) -> None:

@@ -13,6 +13,7 @@ from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
+from bakeoff.cli import _status
 from bakeoff.rollout import Action, Advance, Look, Pause, Rollback, Start
 from bakeoff.stages import doctor, status
 from bakeoff.verdicts import Verdict
@@ -52,7 +53,7 @@ def test_an_empty_project(connected: Connection) -> None:
     """There is nothing, nothing is wrong, and the next command begins everything."""
     found = seen(connected)
     assert (None, None, None, None) == tuple(found[name] for name in ("active", "plan", "judgement", "rollout"))
-    assert {"killed": None, "forced": {}, "shadow": False} == found["routing"]
+    assert {"killed": None, "forced": {}, "shadow": True} == found["routing"]
     assert (0, []) == (found["notices"]["unsent"], found["problems"])
     assert "bakeoff run --corpus CORPUS --questions FILE" == found["next"]
 
@@ -195,10 +196,18 @@ def test_what_people_said_about_routing(connected: Connection, stored: Stored) -
     insert = "INSERT INTO route_events (at, event, value, arm, by, reason) VALUES (now(), %s, %s, %s, 'ann', 'because')"
     for event, value, arm in (
         ("killed", "", None), ("unkilled", "", None), ("forced", "u1", "candidate"), ("forced", "u2", "baseline"),
-        ("unforced", "u2", None), ("shadow_on", "", None),
+        ("unforced", "u2", None), ("shadow_off", "", None),
     ):  # fmt: skip
         connected.execute(insert, (event, value, arm))
-    assert {"killed": None, "forced": {"u1": "candidate"}, "shadow": True} == seen(connected)["routing"]
+    found = seen(connected)
+    assert {"killed": None, "forced": {"u1": "candidate"}, "shadow": False} == found["routing"]
+    assert [True] == [
+        line.split() == ["shadow", "off"] for line in _status.text(found).splitlines() if "shadow" in line
+    ]
+    connected.execute(insert, ("shadow_on", "", None))
+    found = seen(connected)
+    assert found["routing"]["shadow"] is True
+    assert "shadow" not in _status.text(found)
     connected.execute(insert, ("killed", "", None))
     found = seen(connected)
     assert ("ann", "because") == (found["routing"]["killed"]["by"], found["routing"]["killed"]["reason"])

@@ -126,7 +126,7 @@ def test_a_sweep_is_recorded_with_its_verdict(done: Done) -> None:
     with support.connector(done.url)() as conn:
         found = records.latest(conn, "sweep", records.About(config_hash=done.found.body["winner"]))
     assert found is not None
-    assert ("pass", done.found.at) == (found.verdict, found.at)
+    assert ("pass", done.found.record) == (found.verdict, found)
     assert {**found.body, "tables_dropped": []} == done.found.body
 
 

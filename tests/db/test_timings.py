@@ -59,8 +59,13 @@ def test_timings_are_those_of_the_plan_and_its_tables(made: Planned) -> None:
     assert None is made.judge(widening(made)).body["timings"]
 
 
-def test_a_failed_answer_has_no_time(made: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How fast a reader fails is not how fast it reads: null in the record, an error of the gate, a dash in print."""
+def test_a_failed_answer_has_no_time(
+    made: Planned, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How fast a reader fails is not how fast it reads: null in the record, an error of the gate, a dash in print.
+
+    A lock whose reader failed on every question ends the command like an evaluation: exit code 5, its first error.
+    """
     answer = Pipeline.answer
 
     def failing(self: Pipeline, question: str) -> Answered:
@@ -71,13 +76,20 @@ def test_a_failed_answer_has_no_time(made: Planned, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Pipeline, "answer", failing)
     stored = timed_plan(made, 5)
-    record = made.timings(stored, (made.narrow, made.wide))
+    timed = made.timed(stored, (made.narrow, made.wide))
+    record = timed.record
+    assert "the server is away" not in json.dumps(record.body)  # records are sealed
     assert [None] * 5 == record.body["candidate_ms"]
     assert None not in record.body["baseline_ms"]
     latency = by_gate(made.judge(stored))["latency"]
     assert ("error", "one_sided", None) == (latency["verdict"], latency["reason"], latency["value"])
-    shown = _judging.timings(record)
-    assert {"p50_ms": None, "p95_ms": None} == shown["candidate"] == json.loads(json.dumps(shown))["candidate"]
+    shown = _judging.timings(record, first_error=timed.first_error)
+    expected = {"p50_ms": None, "p95_ms": None, "p95_reliable": False, "failed": 5}
+    assert expected == shown["candidate"] == json.loads(json.dumps(shown))["candidate"]
+    assert 0 == shown["baseline"]["failed"]
+    assert 5 == _judging.timings_exit_code(shown)
+    said = "bakeoff: answers failed (baseline 0, candidate 5, of 5 questions), the first with: the server is away\n"
+    assert said == capsys.readouterr().err
     assert any(line.split() == ["candidate", "–", "–"] for line in _judging.timings_text(shown).splitlines())
 
 

@@ -56,6 +56,18 @@ def test_judging_is_on_the_page() -> None:
     assert "| kpi-check : a bare Python with its database and schema libraries | 3.16 |  |" in more
 
 
+def test_seals_are_on_the_page() -> None:
+    """Sealing and verifying beside their bar; the one that is not below it is named as missed."""
+    found: dict[str, Any] = {"questions": 1000, "bar_s": 1.0, "seal_bytes": 194_801, "rows_bytes": 1_811_668}
+    found |= {"python_and_cryptography_s": 0.1, "seal_s": 0.91, "verify_s": 1.0, "verify_recompute_s": 2.005}
+    text = page.seals(found).markdown()
+    assert "| bakeoff seal | 0.91 s | \\< 1 s |" in text
+    assert "| bakeoff verify, with the rows | 1.00 s | \\< 1 s |" in text
+    assert "| bakeoff verify --recompute | 2.00 s |  |" in text
+    assert ["bakeoff verify, with the rows: missed."] == [line for line in text.splitlines() if "missed" in line]
+    assert "The seal has 0.2 MB, its rows 1.8 MB." in text
+
+
 @pytest.mark.parametrize("name", ["waiting", "chunking"])
 def test_no_markup_is_shown_as_it_is_typed(name: str) -> None:
     """A table escapes its texts: a backtick in them would be seen with a backslash."""

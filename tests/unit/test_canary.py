@@ -26,6 +26,8 @@ from bakeoff.rollout import (
     Rollback,
     Start,
     State,
+    body_of,
+    event_of,
 )
 from bakeoff.strategy import Guards, LiveRule, Step, Strategy
 from bakeoff.verdicts import Verdict
@@ -200,6 +202,21 @@ def test_gives_up() -> None:
     completing = replace(begun(LADDER), step=5, weight_bp=10_000, step_began_at=after(190))
     assert canary.step(LADDER, completing, look(), after(201)).accepted
     assert Phase.RUNNING is canary.step(LADDER, completing, look(), after(201)).state.phase
+    few = canary.step(LADDER, completing, look(outcomes=49), after(201))
+    assert (Phase.ROLLED_BACK, Reason.TOOK_TOO_LONG) == (few.state.phase, few.reason)
+    unmeasured = canary.step(LADDER, completing, look(rechecked=False), after(201))
+    assert Reason.TOOK_TOO_LONG is unmeasured.reason
+
+
+def test_a_look_of_before_is_replayed_by_its_own_rules() -> None:
+    """A history from before a last step that lacks outcomes was given up stays what it was."""
+    last = replace(begun(LADDER), step=5, weight_bp=10_000, step_began_at=after(190))
+    body = body_of(look(outcomes=49))
+    assert 2 == body.pop("rules")
+    outcome = canary.step(LADDER, last, event_of(body), after(201))
+    assert (Phase.RUNNING, Reason.LOOKED) == (outcome.state.phase, outcome.reason)
+    over = canary.step(LADDER, replace(last, step_began_at=after(200)), event_of(body), after(201))
+    assert Reason.TOOK_TOO_LONG is over.reason
 
 
 def test_catch_up_of_steps_without_gates() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from bakeoff import ci
+from bakeoff import ci, report
 from bakeoff.errors import InputError
 from bakeoff.findings import Finding, Reason, Worst
 from bakeoff.verdicts import EXIT_OF, Severity, Verdict, overall
@@ -349,3 +349,33 @@ def test_the_timings_are_named_with_their_number() -> None:
     once = judgement(finding(), timings={"record": 12, "sha256": "0" * 64}, timings_made=1)
     assert "newest of" not in ci.junit(once)
     assert "newest of" not in ci.junit(judgement(finding(), timings={"record": 12, "sha256": "0" * 64}))
+
+
+ACCEPTED = {"accepted_blind": ["f1", "em"], "known_scores": ["run-1"], "runs_made": {"baseline": 1, "candidate": 2}}
+SAID = (
+    "accepted blind: f1, em",
+    "planned after these runs were known: run-1",
+    "candidate evaluated 2 times for this plan, judged by run 20260102T030405-abcdef",
+)
+
+
+def test_every_form_says_what_was_accepted_and_what_was_repeated() -> None:
+    """In spite of what the plan was made, and what somebody may have chosen by repeating; none says nothing."""
+    body = judgement(finding(), **ACCEPTED)
+    xml = ci.junit(body)
+    found = _properties(read(xml)[0])
+    assert ("f1, em", "run-1") == (found["accepted_blind"], found["known_scores"])
+    ((_, _, message),) = commands(ci.github(body))
+    for said in SAID:
+        assert said in xml
+        assert said in message
+        assert f"> {report.markdown_text(said)}\n" in ci.markdown(body)
+    plain = judgement(finding(), accepted_blind=[], known_scores=[], runs_made={"baseline": 1, "candidate": 1})
+    assert (ci.junit(judgement(finding())), ci.github(judgement(finding()))) == (ci.junit(plain), ci.github(plain))
+
+
+def test_sentences_of_an_annotation_end_once() -> None:
+    """A label that is a sentence already gets no second full stop."""
+    ((_, _, message),) = commands(ci.github(judgement(finding(), label="The margins are wide.", **ACCEPTED)))
+    assert ". The margins are wide. accepted blind: f1" in message
+    assert ".." not in message

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakeoff import explain
+from bakeoff import explain, plural
 from bakeoff.errors import StateError
 from bakeoff.explain import FUSION, TOGETHER, Moved, Unmeasured
 from bakeoff.gold import STAGES, Span
@@ -142,7 +142,8 @@ def test_equal_runs_have_nothing_to_explain(found: list[Any]) -> None:
     run = [case(f"q{n}", item) for n, item in enumerate(found)]
     result = explain.explain(run, copy.deepcopy(run))
     assert ((), ()) == (result.moved, result.unmeasured)
-    assert f"nothing changed: all {len(run)} questions came equally far in both runs" == explain.conclusion(result)
+    asked = plural.every(len(run), "question")
+    assert f"nothing changed: {asked} came equally far in both runs" == explain.conclusion(result)
 
 
 def conclusion(*pairs: tuple[dict[str, int | None], dict[str, int | None]]) -> str:
@@ -160,7 +161,7 @@ GOOD, CONTEXT, USED, BLIND = upto(None), upto("context"), upto("used"), upto(Non
     [
         (
             [(GOOD, CONTEXT)],
-            "1 of 1 questions come less far in the funnel, none further; all losses happen at 'context'",
+            "1 of 1 question comes less far in the funnel, none further; all losses happen at 'context'",
         ),
         (
             [(GOOD, CONTEXT), (GOOD, CONTEXT), (GOOD, USED), (USED, GOOD)],
@@ -179,7 +180,7 @@ GOOD, CONTEXT, USED, BLIND = upto(None), upto("context"), upto("used"), upto(Non
         (
             [(GOOD, CONTEXT), (GOOD, BLIND)],
             (
-                "1 of 2 questions come less far in the funnel, none further; all losses happen at 'context'; "
+                "1 of 2 questions comes less far in the funnel, none further; all losses happen at 'context'; "
                 "1 more not measured on one side (1 lost further on)"
             ),
         ),
@@ -187,6 +188,8 @@ GOOD, CONTEXT, USED, BLIND = upto(None), upto("context"), upto("used"), upto(Non
             [(GOOD, upto(None, right=None)), (BLIND, upto(None, right=1))],
             "no change was measured in 2 questions; 2 more not measured on one side (1 gained further on)",
         ),
+        ([(GOOD, GOOD)], "nothing changed: the 1 question came equally far in both runs"),
+        ([(GOOD, upto(None, right=None))], "no change was measured in 1 question; 1 more not measured on one side"),
         ([], "nothing changed: all 0 questions came equally far in both runs"),
     ],
 )
@@ -247,7 +250,7 @@ def test_documents_as_gold_mark_every_chunk_of_theirs() -> None:
             upto("snapshot", dense=0, lexical=None),
             "only a part of it in the snapshot, ranks 2, 3 of 3 (dense leg: no, lexical leg: not judged)",
         ),
-        (upto("context"), "ranks 2, 3 of 3, not among the 2 read"),
+        (upto("context"), "ranks 2, 3 of 3, only a part of it among the 2 read"),
         (upto("used"), "ranks 2, 3 of 3, read and not used"),
         (upto("right"), "ranks 2, 3 of 3, read and used"),
         (upto(None, used=None), "ranks 2, 3 of 3, read"),
@@ -268,6 +271,8 @@ def test_ranks_in_words() -> None:
     assert explain.standing(five, explain.chunks(five, {})).startswith("ranks 1, 2, 3, … of 5")
     none = case(retrieval_snapshot=[hit(1, 0, 8)])
     assert explain.standing(none, explain.chunks(none, {})).startswith("by a near-duplicate, ")
+    unread = case(retrieved_context=[hit(1, 0, 8)], funnel=upto("context"))
+    assert "ranks 2, 3 of 3, not among the 1 read" == explain.standing(unread, explain.chunks(unread, {}))
     lost = case(retrieval_snapshot=[hit(1, 0, 8)], funnel=upto("snapshot", dense=0))
     assert "not in the snapshot (dense leg: no, lexical leg: yes)" == explain.standing(lost, explain.chunks(lost, {}))
 

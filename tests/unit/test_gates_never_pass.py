@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from bakeoff import plural
 from bakeoff.errors import InputError
 from bakeoff.findings import Reason
 from bakeoff.rules import FACTS, LATENCY
@@ -141,7 +142,10 @@ def test_fewer_values_than_the_plan_counts_on_are_an_error(name: str) -> None:
         if verdict is Verdict.ERROR:
             count = sum(value is not None for value in values)
             assert Reason.MISSING is found.reason
-            assert f"{count} questions have a value, the plan counts on {expected}" == found.said
+            assert (
+                f"{plural.counted(count, 'question')} {plural.have(count)} a value, the plan counts on {expected}"
+                == found.said
+            )
 
 
 def test_arms_that_are_not_aligned_are_refused() -> None:

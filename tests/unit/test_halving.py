@@ -111,6 +111,8 @@ def test_too_few_questions_are_refused_with_the_numbers() -> None:
         halving.schedule(dict.fromkeys(ids(20), ""), 8, made(first_rung=15))
     with pytest.raises(InputError, match=r"^5 of 20 questions are the holdout: no result of fewer than 6 could show "):
         halving.schedule(dict.fromkeys(ids(20), ""), 8, made(holdout=0.25))
+    with pytest.raises(InputError, match=r"^1 of 1 question is the holdout: no .* that one of 1 finalist is better at"):
+        halving.schedule(dict.fromkeys(ids(1), ""), 1, made())
     with pytest.raises(InputError, match=r"^0 of 0 questions are the holdout"):
         halving.schedule({}, 2, made())
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
 
 from bakeoff import dsse
 from bakeoff.adapters import keys
-from bakeoff.adapters.keys import Ring
+from bakeoff.adapters.keys import Ring, Signer
 from bakeoff.errors import BakeoffError, IntegrityError, NotFoundError, StateError, UsageError
 from tests.support import NOW
 
@@ -211,3 +218,34 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(BakeoffError, match="can't write"):
         Ring(tmp_path / "home").new("first", now=NOW)
+
+
+def test_what_is_exported_says_whether_it_is_in_use(ring: Ring) -> None:
+    """In a line that readers of PEM pass over."""
+    first = ring.new("first", now=NOW)
+    data = keys.exported(first, ring.public(first), now=LATER).decode()
+    assert f"# bakeoff key first, in use at {LATER.isoformat()}" == data.splitlines()[0]
+    ring.new("second", now=LATER)
+    data = keys.exported(ring.find("first"), ring.public(first), now=LATER + timedelta(days=1)).decode()
+    assert f"# bakeoff key first, retired at {LATER.isoformat()}" == data.splitlines()[0]
+    assert ring.public(first) == keys.parse_public(data, where="x") == load_pem_public_key(data.encode())
+
+
+def test_what_a_signer_knows(ring: Ring, tmp_path: Path) -> None:
+    """What it signed, and what any key of its ring did; nothing that has two signatures."""
+    ring.new("first", now=NOW)
+    first = ring.signer()
+    ring.new("second", now=LATER)
+    second = ring.signer()
+    other = Ring(tmp_path / "other")
+    other.new("stranger", now=NOW)
+    stranger = other.signer()
+    signed = {signer.name: dsse.sign(b"x", signer.key) for signer in (first, second, stranger)}
+    assert {"first": True, "second": True, "stranger": False} == {
+        name: second.knows(envelope) for name, envelope in signed.items()
+    }
+    alone = Signer("alone", stranger.keyid, stranger.key)
+    assert (True, False) == (alone.knows(signed["stranger"]), alone.knows(signed["first"]))
+    twice = (*signed["first"].signatures, *signed["first"].signatures)
+    assert not second.knows(replace(signed["first"], signatures=twice))
+    assert not second.knows(replace(signed["first"], payload=b"y"))

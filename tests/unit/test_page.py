@@ -15,6 +15,7 @@ from bakeoff.adapters import templates
 from bakeoff.cases import MEANS
 from bakeoff.errors import OutsideError
 from bakeoff.gold import STAGES
+from bakeoff.report import markdown_text
 from tests.reported import EVIL, report
 
 FILES = page.Files(*(templates.read(f"report.{end}") for end in ("html.j2", "css", "js")))
@@ -236,14 +237,12 @@ def test_the_verdict_is_read_first() -> None:
     data = report(2)
     first, second = summary.verdicts(data)
     assert "B lock1: FAIL (plan dddddddddddd, judged 2026-01-02 03:04): f1 fail" == first
-    assert "C lock2: not judged" == second
+    assert "C lock2: not judged against this baseline" == second
     text = summary.markdown(data, LABELS)
     assert text.index("FAIL") < text.index("come less far")
     page_ = drawn(data)
     assert page_.index("FAIL") < page_.index("come less far")
     assert [] == summary.verdicts(report(0))
-    elsewhere = judged(baseline={"run_id": "elsewhere"}, plan_sha256=None, at=None, findings=[])
-    assert ["B lock1: FAIL (against another run than this baseline)"] == summary.verdicts(elsewhere)
     bare = judged(plan_sha256=None, at=None, findings=[])
     assert ["B lock1: FAIL"] == summary.verdicts(bare)
 
@@ -263,11 +262,27 @@ def test_control_characters_are_shown_on_the_page() -> None:
     assert not {"\x1b", "\u202e", "\x9b"} & set(text)
 
 
-def test_a_judgement_of_another_baseline_says_so() -> None:
-    """The gates of one pair say nothing of another."""
-    table = summary.gates(judged(baseline={"run_id": "elsewhere"}), 0)
+@pytest.mark.usefixtures("quick")
+def test_what_was_repeated_or_accepted_is_said() -> None:
+    """Evaluations and timings beside the gates, for who repeats may choose; what was accepted on top."""
+    data = judged(
+        candidate={"run_id": "run-1"},
+        runs_made={"baseline": 1, "candidate": 3},
+        timings={"record": 7},
+        timings_made=2,
+        accepted_blind=["f1", "em"],
+        known_scores=["run-0"],
+    )
+    table = summary.gates(data, 0)
     assert table is not None
-    assert "Judged against another run than the baseline of this report: elsewhere." in table.notes
+    assert "Candidate evaluated 3 times for this plan, judged by run run-1." in table.notes
+    assert "Latency by timings of record 7, newest of 2 of this plan." in table.notes
+    expected = ["accepted blind: f1, em", "planned after these runs were known: run-0"]
+    assert expected == summary.badges(data)[2:]
+    page_, text = drawn(data), summary.markdown(data, LABELS)
+    for said in expected:
+        assert said in page_
+        assert f"> {markdown_text(said)}" in text
 
 
 @pytest.mark.usefixtures("quick")
@@ -350,3 +365,13 @@ def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OutsideError, match=f"a page needs {missing}, which is not installed") as caught:
         drawn(report(0))
     assert "pip install 'bakeoff[report]'" == caught.value.hint
+
+
+def test_arrows_say_what_they_do_not_count() -> None:
+    """A question of which one side was not measured is in no row: zeros alone would be read as no change."""
+    data = report(1)
+    assert "2 questions not measured on one side, counted in no row." == summary.arrows(data, 0).notes[0]
+    data["comparisons"][0]["unmeasured"] = data["comparisons"][0]["unmeasured"][:1]
+    assert summary.arrows(data, 0).notes[0].startswith("1 question not")
+    data["comparisons"][0]["unmeasured"] = []
+    assert 1 == len(summary.arrows(data, 0).notes)

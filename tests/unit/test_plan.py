@@ -162,7 +162,7 @@ def test_a_gate_of_time_sees_a_percentile_not_a_mean() -> None:
         (SHARE | {"margin": 0.02}, 200, "arms differ on 10% of the questions"),
         (MEAN | {"margin": 0.01}, 100, "a question's difference spreads by 0.2"),
         (MEAN, 29, "29 questions, fewer than 30"),
-        (MEAN, 1, "1 questions, fewer than 30"),
+        (MEAN, 1, "1 question, fewer than 30"),
         (MEAN, 0, "0 questions, fewer than 30"),
         (TIME, 99, "99 questions, fewer than 100"),
         (judged.GATES["level of a share"], 29, "29 questions, fewer than 30"),
@@ -221,6 +221,16 @@ def test_steps_see_what_their_traffic_shows() -> None:
     assert (round(shown[1], 6), 0.05) == (found[3].detectable, found[3].margin)
     assert [None, None] == [item.detectable for item in found[4:]]
     assert found == plan.steps(rollout(), traffic_per_hour=200.0, seed=7)
+
+
+def test_steps_see_by_the_looks_that_are_tuned() -> None:
+    """Looks that were tuned to other traffic than comes see as these do; what arrives is what comes."""
+    own, others, came = (
+        plan.steps(rollout(), traffic_per_hour=2000.0, seed=7, tuned_to=tuned) for tuned in (None, 200.0, 2000.0)
+    )
+    assert own == came
+    assert [item.detectable for item in own] != [item.detectable for item in others]
+    assert [item.candidate_outcomes for item in own] == [item.candidate_outcomes for item in others]
 
 
 def test_a_step_that_waits_for_outcomes_still_sees_them() -> None:

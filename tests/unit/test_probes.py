@@ -172,6 +172,8 @@ def test_what_to_do_next_names_what_is_known() -> None:
         ({"at_least": 1, "equals": 2}, "give exactly one"),
         ({"at_least": 1, "above": 2}, "give exactly one"),
         ({"equals": None}, "an expectation has a value"),
+        ({"equals": [3]}, "equals asks for one number, text, true or false: no list and no object could pass"),
+        ({"equals": {"a": 1}}, "no list and no object could pass"),
         ({"between": [2, 1]}, "the lower end 2 is above the upper end 1"),
         ({"at_least": 2, "at_most": 1}, "nothing could pass"),
         ({"empty": False}, "Input should be True"),

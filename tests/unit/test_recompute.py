@@ -159,3 +159,82 @@ def test_after_the_end() -> None:
     said = first(recompute.routing(opened(sample)))
     assert said is not None
     assert ("rows:.outcomes[5][1]", "1") == (said.path, said.found)
+
+
+# --- What people said about routing -----------------------------------------------------------------------------------
+
+
+def worded(sample: Sample, *words: tuple[float, str, int | None, str | None]) -> Sample:
+    """Things that were said about routing, so many minutes after the story began, of a unit, fixing an arm."""
+    sample.predicate["rollout"]["routing"] = [
+        {"at": iso(at), "event": event, "bucket": unit, "unit": unit, "arm": arm, "by": "ada", "reason": "test"}
+        for at, event, unit, arm in words
+    ]
+    return sample
+
+
+def named(sample: Sample) -> tuple[list[Any], float]:
+    """An outcome of somebody who goes to the candidate, well within the first step, and when it was."""
+    row = next(row for row in sample.rows["outcomes"][20:] if row[2] == "candidate")
+    minutes = (datetime.fromisoformat(row[0]) - datetime.fromisoformat(iso(0))).total_seconds() / 60
+    return row, minutes
+
+
+def alone(sample: Sample) -> Sample:
+    """Without the outcomes that name nobody."""
+    sample.rows["outcomes"] = [row for row in sample.rows["outcomes"] if row[7] is not None]
+    return sample
+
+
+def test_every_arm_is_explained() -> None:
+    """Buckets, the kill switch and forced units give every arm: nothing is left to say."""
+    sample = alone(small(clock="wall"))
+    assert None is recompute.unexplained(opened(sample))
+    row, at = named(sample)
+    row[2] = "baseline"
+    said = recompute.unexplained(opened(sample))
+    assert said is not None
+    assert f"of {len(sample.rows['outcomes'])} arms 1 are not those of bucket" in said
+    unit = row[7]
+    kill, unkill = (at - 0.05, "killed", None, None), (at + 0.05, "unkilled", None, None)
+    assert None is recompute.unexplained(opened(worded(sample, kill, unkill)))
+    force, unforce = (at - 5, "forced", unit, "baseline"), (at + 5, "unforced", unit, None)
+    others = ((1, "killed", None, None), (2, "unkilled", None, None), (3, "shadow_off", None, None))
+    assert None is recompute.unexplained(opened(worded(sample, *others, force, unforce)))
+    other = (at - 5, "forced", unit + 1, "baseline")
+    assert None is not recompute.unexplained(opened(worded(sample, other)))
+
+
+def test_a_switch_that_was_on_explains_no_candidate() -> None:
+    """While everybody was sent to the baseline an outcome of the candidate came some other way; so did a forced one."""
+    sample = alone(small(clock="wall"))
+    _, at = named(sample)
+    assert None is not recompute.unexplained(opened(worded(sample, (at - 5, "killed", None, None))))
+    row, at = named(sample)
+    held = (at - 5, "forced", row[7], "baseline")
+    assert None is not recompute.unexplained(opened(worded(sample, held)))
+
+
+def test_who_names_no_unit_is_counted() -> None:
+    """A request id may have decided: nothing is recorded of it."""
+    seal = opened(small(clock="wall"))
+    count = sum(row[7] is None for row in seal.rows["outcomes"])  # type: ignore[index]  # the sample has rows
+    assert f"0 are not those of bucket, kill switch and forced units, and {count} name no unit" in str(
+        recompute.unexplained(seal)
+    )
+
+
+@pytest.mark.parametrize("story", ["completed", "judged"])
+def test_a_simulated_clock_leaves_nothing(story: str) -> None:
+    """Arms are checked one by one there, and without a rollout there are none."""
+    assert None is recompute.unexplained(opened(small(story=story)))
+
+
+def test_what_is_left_is_said_of_the_claim() -> None:
+    """The claim was not checked as far as that goes, and says so; a simulated one holds."""
+    for clock, holds in (("wall", None), ("simulated", True)):
+        found = {claim.name: claim for claim in small(clock=clock).check(recompute=True).claims}
+        assert (True, holds) == (found["looks again"].holds, found["routing again"].holds)
+    sample = worded(small(clock="wall"), (70, "killed", None, None))
+    sample.predicate["rollout"]["routing"][0]["at"] = "yesterday"
+    assert "routing again" in {claim.name for claim in sample.check(recompute=True).claims if claim.holds is False}

@@ -123,6 +123,24 @@ def test_the_live_code_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 12 < asked.count("step")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"recheck_at_steps": False}, ()),
+        ({}, (rehearsal.NOT_MEASURED,)),
+        ({"recheck_at_steps": False, "recheck_every_hours": 2}, (rehearsal.NOT_MEASURED,)),
+        (
+            {"steps": [{"percent": 10, "hours": 4}, {"percent": 100, "hours": 4, "approval": True}]},
+            (rehearsal.NOT_MEASURED, rehearsal.AT_ONCE),
+        ),
+    ],
+    ids=["nothing", "at steps", "by the hour", "approvals"],
+)
+def test_what_is_not_played_is_said(given: dict[str, Any], said: tuple[str, ...]) -> None:
+    """Of what the strategy asks for, what no replay has: the offline KPIs, and people who think before they approve."""
+    assert said == rehearsal.left_out(rehearsed(**given).strategy)
+
+
 def test_body() -> None:
     """Shares have Wilson's interval, hours and people their quartiles, and all of it is called simulated."""
     replays = (

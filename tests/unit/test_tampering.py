@@ -96,7 +96,7 @@ def test_a_flipped_bit_of_the_rows(tmp_path: Path) -> None:
         if not number % WHOLE:
             assert said == first(verified(tmp_path, Files(healthy.seal, data, healthy.keys))).name
         named.add(said)
-    assert {"rows", "aggregates", "artifacts"} == named
+    assert {"rows", "records", "aggregates", "artifacts"} == named
 
 
 @settings(max_examples=15, deadline=None)

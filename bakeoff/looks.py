@@ -1,0 +1,225 @@
+"""Claims about the looks of a rollout: what each rests on, and what follows from what it found.
+
+Callers may rely on: each function yields what differs, the truest name of it first; values of a wrong kind raise. That
+the figures of a look follow from the outcomes is `relook`'s to say, which needs NumPy and SciPy.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bakeoff.difference import Difference
+from bakeoff.rollout import Action
+from bakeoff.sealed import ARMS, Live, Sealed, differ
+from bakeoff.strategy import LATENCIES, Strategy
+from bakeoff.verdicts import Verdict, worst
+
+GUARDS = ("share_mismatch", "silence", "crossing")
+LEFT_OUT = "without_unit"
+"""What says that outcomes without a unit are not compared; it is there only where there are such."""
+_FLOOR = "_at_least"
+"""What the name of a floor ends with."""
+RECHECKED = "recheck "
+"""What findings of the offline KPIs begin with."""
+_WORST_FIRST = (Action.ROLL_BACK, Action.ERROR, Action.HOLD)
+_ACTIONS = {
+    Verdict.PASS: Action.GO,
+    Verdict.INCONCLUSIVE: Action.HOLD,
+    Verdict.NO_DATA: Action.HOLD,
+    Verdict.ERROR: Action.ERROR,
+    Verdict.FAIL: Action.ROLL_BACK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One look as it is sealed, and the step that it was taken in."""
+
+    path: str
+    at: datetime
+    body: Mapping[str, Any]
+    before: Mapping[str, Any]
+    """The state that it was taken in."""
+
+    @property
+    def live(self) -> list[dict[str, Any]]:
+        """What it found of the live outcomes."""
+        return [item for item in self.body["findings"] if not item["watched"].startswith(RECHECKED)]
+
+    @property
+    def again(self) -> list[dict[str, Any]]:
+        """What it found of the KPIs that were measured anew."""
+        return [item for item in self.body["findings"] if item["watched"].startswith(RECHECKED)]
+
+    @property
+    def known(self) -> int | None:
+        """How many outcomes it rests on; None where they could not be summed up."""
+        known = self.body.get("known")
+        return None if known is None else int(known)
+
+
+def taken(seal: Sealed) -> list[Taken]:
+    """Return every look of the rollout, in order."""
+    found = []
+    for number, item in enumerate(seal.events):
+        event = item["body"]["event"]
+        if event["kind"] == "look":
+            before = seal.events[number - 1]["body"]["state"]
+            path = f".predicate.rollout.events[{number}].body.event"
+            found.append(Taken(path, datetime.fromisoformat(event.get("taken_at") or item["at"]), event, before))
+    return found
+
+
+def taken_right(seal: Sealed) -> Iterator[Difference]:
+    """Yield where a look is not what the plan and its findings come to, or, where the rows are there, counts others."""
+    yield from decided(seal)
+    if seal.rows is not None:
+        yield from counted(seal)
+
+
+# --- What follows from what was found -----------------------------------------------------------------------------
+
+
+def decided(seal: Sealed) -> Iterator[Difference]:
+    """Yield where a look did not find what the plan watches, or its verdict or action is not what it found comes to."""
+    if seal.predicate["rollout"] is None:
+        return
+    strategy = Strategy.model_validate(seal.predicate["plan"]["body"]["rollout"])
+    margins = _margins(strategy)
+    for look in taken(seal):
+        yield from _watched(look, margins)
+        yield from _followed(look, _recheck(seal, look))
+
+
+def _margins(strategy: Strategy) -> dict[str, float | None]:
+    """Return by name what a look watches, each with its margin."""
+    found: dict[str, float | None] = dict.fromkeys(GUARDS)
+    for name, rule in strategy.watch.items():
+        found[name] = rule.margin
+        if rule.at_least is not None:
+            found[f"{name}{_FLOOR}"] = rule.at_least
+    return found
+
+
+def _watched(look: Taken, margins: Mapping[str, float | None]) -> Iterator[Difference]:
+    """Yield where the look watched other things, or by other margins, than the plan says."""
+    names = [item["watched"] for item in look.live if item["watched"] != LEFT_OUT]
+    if look.known is None and not names:
+        yield from differ("error", look.body["verdict"], f"{look.path}.verdict")  # it could not be taken
+        return
+    yield from differ(sorted(margins), sorted(names), f"{look.path}.findings")
+    for number, item in enumerate(look.body["findings"]):
+        at = f"{look.path}.findings[{number}]"
+        if item["watched"] in margins:
+            yield from differ(margins[item["watched"]], item["margin"], f"{at}.margin", close=True)
+        yield from differ(_ACTIONS[Verdict(item["verdict"])].value, item["action"], f"{at}.action")
+
+
+def _recheck(seal: Sealed, look: Taken) -> Mapping[str, Any] | None:
+    """Return the record of the KPIs that were measured anew for a look: of its instant, with its findings."""
+    given = [item for item in seal.predicate["records"]["rechecks"] if datetime.fromisoformat(item["at"]) == look.at]
+    same = [item for item in given if item["body"]["findings"] == look.again]
+    return next(iter(same), None)
+
+
+def _followed(look: Taken, again: Mapping[str, Any] | None) -> Iterator[Difference]:
+    """Yield where verdict, action or mark of a look do not follow from its findings and the record *again*."""
+    if look.again and again is None:
+        yield Difference(f"{look.path}.findings", "those of a recheck at its instant", "others")
+    verdicts = [Verdict(item["verdict"]) for item in look.live] or [Verdict.ERROR]
+    if again is not None:
+        verdicts.append(Verdict(again["verdict"]))
+    yield from differ(worst(verdicts).value, look.body["verdict"], f"{look.path}.verdict")
+    actions = {_ACTIONS[one] for one in verdicts}
+    action = next((one for one in _WORST_FIRST if one in actions), Action.GO)
+    yield from differ(action.value, look.body["action"], f"{look.path}.action")
+    measured = again is not None and again["verdict"] == Verdict.PASS
+    yield from differ(measured, look.body["rechecked"], f"{look.path}.rechecked")
+
+
+# --- What it rests on ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A look, and the outcomes that were there for it and for none before, by their places."""
+
+    look: Taken
+    fresh: tuple[int, ...]
+
+
+def known(looks: Sequence[Taken], outcomes: Sequence[Live]) -> Iterator[Known | Difference]:
+    """Yield for each look what became known to it, or where it rests on other outcomes than there are.
+
+    A look knows the outcomes of its instant and before, as many as it says: those that were recorded first. *outcomes*
+    are in order of time.
+    """
+    instants = [datetime.fromisoformat(item.at) for item in outcomes]
+    waiting: list[int] = []
+    passed = had = 0
+    for look in looks:
+        if look.known is None:
+            continue
+        until = bisect_right(instants, look.at)
+        waiting += range(passed, until)
+        passed = max(passed, until)
+        wanted = look.known - had
+        if not 0 <= wanted <= len(waiting):
+            yield Difference(f"{look.path}.known", f"{had} to {had + len(waiting)}", str(look.known))
+            return
+        if wanted < len(waiting):
+            waiting.sort(key=lambda number: _place(outcomes, number))
+        fresh, waiting, had = waiting[:wanted], waiting[wanted:], look.known
+        yield Known(look, tuple(fresh))
+
+
+def _place(outcomes: Sequence[Live], number: int) -> int:
+    arrived = outcomes[number].arrived
+    if arrived is None:
+        raise ValueError(f"outcome {number} came late, and nothing says when")
+    return arrived
+
+
+_Counts = Counter[tuple[str, int, int]]
+"""How many values of a kind there are, by step and arm."""
+
+
+def counted(seal: Sealed) -> Iterator[Difference]:
+    """Yield where a look counts other outcomes than there were, by arm, in the step that it was taken in."""
+    outcomes = seal.live()
+    named, alone = _Counts(), _Counts()
+    for item in known(taken(seal), outcomes):
+        if isinstance(item, Difference):
+            yield item
+            continue
+        for number in item.fresh:
+            one = outcomes[number]
+            for kind in _kinds(one):
+                (alone if one.unit is None else named)[kind, one.step, ARMS.index(one.arm)] += 1
+        yield from _counts(item.look, named, alone)
+
+
+def _kinds(one: Live) -> list[str]:
+    """Return what an outcome has a value of."""
+    return ["errors", *["quality"] * (one.quality is not None), *["latency"] * (one.latency_ms is not None)]
+
+
+def _counts(look: Taken, named: _Counts, alone: _Counts) -> Iterator[Difference]:
+    step, compared = look.before["step"], not any(item["watched"] == LEFT_OUT for item in look.live)
+
+    def count(kind: str, arm: int) -> int:
+        return named[kind, step, arm] + compared * alone[kind, step, arm]
+
+    yield from differ(count("errors", 1), look.body["candidate_outcomes"], f"{look.path}.candidate_outcomes")
+    for number, item in enumerate(look.body["findings"]):
+        at, watched = f"{look.path}.findings[{number}]", item["watched"]
+        kind = "latency" if watched in LATENCIES else watched.removesuffix(_FLOOR)
+        if kind in ("errors", "quality", "latency"):
+            yield from differ(count(kind, 1), item["n_candidate"], f"{at}.n_candidate")
+            if not watched.endswith(_FLOOR):
+                yield from differ(count(kind, 0), item["n_baseline"], f"{at}.n_baseline")
