@@ -5,12 +5,12 @@ Callers may rely on: each function yields what differs, the truest name of it fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from bakeoff import canary, sealed
+from bakeoff import canary, sealed, verdicts
 from bakeoff.difference import Difference
 from bakeoff.rollout import State, event_of
 from bakeoff.sealed import ARMS, Live, Sealed, differ
@@ -45,9 +45,27 @@ def verdict(seal: Sealed) -> Iterator[Difference]:
         if told:
             at = f".predicate.records.rechecks[{number}].verdict"
             yield from differ(worst(told).value, again["verdict"], at)
+        yield from _rejudged(body["findings"], again["body"], f".predicate.records.rechecks[{number}].body")
     judged, phase = found.value, _phase(seal)
     yield from differ(sealed.outcome(judged, phase), seal.predicate["outcome"], ".predicate.outcome")
     yield from differ(judged, seal.predicate["verdict"], ".predicate.verdict")
+
+
+def _rejudged(began: list[dict[str, Any]], body: Mapping[str, Any], path: str) -> Iterator[Difference]:
+    """Yield where a recheck is not what its own judgement comes to, beside the findings that the rollout *began* on."""
+    inner = body.get("judgement")
+    if inner is None:
+        return
+    found = [(item["gate"], Severity(item["severity"]), Verdict(item["verdict"])) for item in inner["findings"]]
+    whole = overall((severity, verdict) for _, severity, verdict in found)
+    yield from differ(whole.value, inner["verdict"], f"{path}.judgement.verdict")
+    known = {item["gate"]: Verdict(item["verdict"]) for item in began}
+    wanted = {
+        f"recheck {gate}": verdicts.again(verdict, known.get(gate)).value
+        for gate, severity, verdict in found
+        if severity is Severity.BLOCK
+    }
+    yield from differ(wanted, {item["watched"]: item["verdict"] for item in body["findings"]}, f"{path}.findings")
 
 
 def rollout(seal: Sealed) -> Iterator[Difference]:

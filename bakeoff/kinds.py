@@ -81,7 +81,8 @@ _BODIES: dict[str, dict[str, Any]] = {
                "sample": {ANY: COUNT}},
     "timings": {"questions": [COUNT], "baseline_ms": [FIGURE.or_null()], "candidate_ms": [FIGURE.or_null()],
                 "tables": {ANY: DIGEST}},
-    "rechecks": {"verdict": VERDICT, "findings": [{"verdict": VERDICT, "action": ACTION}], "simulated": TRUTH},
+    "rechecks": {"verdict": VERDICT, "findings": [{"verdict": VERDICT, "action": ACTION}], "simulated": TRUTH,
+                 "judgement": {"verdict": VERDICT, "findings": [_TOLD]}},
     "rollback_checks": {"verdict": VERDICT, "findings": [{"verdict": VERDICT}]},
 }  # fmt: skip
 _TIMES = ("started_at", "step_began_at", "last_at", "looked_at", "rechecked_at", "paused_at", "ended_at")

@@ -112,12 +112,19 @@ def _watched(look: Taken, margins: Mapping[str, float | None]) -> Iterator[Diffe
     if look.known is None and not names:
         yield from differ("error", look.body["verdict"], f"{look.path}.verdict")  # it could not be taken
         return
+    yield from _unknown(look)
     yield from differ(sorted(margins), sorted(names), f"{look.path}.findings")
     for number, item in enumerate(look.body["findings"]):
         at = f"{look.path}.findings[{number}]"
         if item["watched"] in margins:
             yield from differ(margins[item["watched"]], item["margin"], f"{at}.margin", close=True)
         yield from differ(_ACTIONS[Verdict(item["verdict"])].value, item["action"], f"{at}.action")
+
+
+def _unknown(look: Taken) -> Iterator[Difference]:
+    """Yield where a look that found something does not say what it rests on: then nothing ties it to the outcomes."""
+    if look.known is None and look.live:
+        yield Difference(f"{look.path}.known", "how many outcomes it rests on", "nothing")
 
 
 def _recheck(seal: Sealed, look: Taken) -> Mapping[str, Any] | None:
@@ -189,9 +196,14 @@ _Counts = Counter[tuple[str, int, int]]
 """How many values of a kind there are, by step and arm."""
 
 
-def counted(seal: Sealed) -> Iterator[Difference]:
-    """Yield where a look counts other outcomes than there were, by arm, in the step that it was taken in."""
-    outcomes = seal.live()
+def counted(seal: Sealed, outcomes: Sequence[Live] | None = None) -> Iterator[Difference]:
+    """Yield where a look counts other outcomes than there were, by arm, in the step that it was taken in.
+
+    *outcomes* are those of the seal's rows, or of what is about to be sealed.
+    """
+    for look in taken(seal):
+        yield from _unknown(look)
+    outcomes = seal.live() if outcomes is None else outcomes
     named, alone = _Counts(), _Counts()
     for item in known(taken(seal), outcomes):
         if isinstance(item, Difference):

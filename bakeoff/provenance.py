@@ -108,6 +108,7 @@ def _identity(seal: Sealed, arm: str) -> Iterator[Difference]:
         **{name: run[name] for name in names},
         "config_hash": seal.predicate["locks"][arm]["body"]["config_hash"],
         "ingest_id": seal.predicate["ingests"][arm]["ingest_id"],
+        **{name: run["aggregates"][name] for name in ("report_sha256",) if name in run["aggregates"]},
     }
     if run["identity_sha256"] is not None:  # a run of a version that kept none
         path = f".predicate.evaluations.{arm}.identity_sha256"

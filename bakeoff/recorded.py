@@ -91,6 +91,10 @@ def _named(seal: Sealed) -> Iterator[Difference]:
     body = given["judgement"]["body"]
     for kind in ("timings", *DEMANDED):
         yield from differ(_reference(given[kind]), body.get(kind), f"{_JUDGED}.body.{kind}")
+    started = next((item["body"]["event"].get("judgement") for item in seal.events[:1]), None)
+    if started is not None:
+        path = ".predicate.rollout.events[0].body.event.judgement"
+        yield from differ(given["judgement"]["record_id"], started, path)
     for number, again in enumerate(given["rechecks"]):
         if "began_on" in again["body"]:
             path = f".predicate.records.rechecks[{number}].body.began_on"

@@ -216,4 +216,4 @@ def left(seal: Sealed) -> str | None:
     missing = sum(look.known is None for look in every)
     if not missing:
         return None
-    return f"{len(every) - missing} of {len(every)} looks follow from the outcomes; {missing} do not say what they knew"
+    return f"{len(every) - missing} of {len(every)} looks follow from the outcomes; {missing} could not be taken"

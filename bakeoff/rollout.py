@@ -74,6 +74,8 @@ class Start:
 
     by: str
     why: str = ""
+    judgement: int | None = None
+    """The record of the judgement that it begins on; None in histories that did not say, and in what is only played."""
     kind: Literal["start"] = "start"
 
 

@@ -50,3 +50,11 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 def overall(findings: Iterable[tuple[Severity, Verdict]]) -> Verdict:
     """Return the worst verdict of the findings that block; where none blocks, nothing was asked: no data."""
     return worst(verdict for severity, verdict in findings if severity is Severity.BLOCK)
+
+
+UNKNOWN = (Verdict.INCONCLUSIVE, Verdict.NO_DATA)
+
+
+def again(verdict: Verdict, before: Verdict | None) -> Verdict:
+    """Return what a gate comes to that is judged again: not known is a pass where it was not known *before* either."""
+    return Verdict.PASS if verdict in UNKNOWN and before in UNKNOWN else verdict

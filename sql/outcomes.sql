@@ -9,6 +9,16 @@ CREATE TEMPORARY TABLE IF NOT EXISTS outcomes_arriving (
 -- Receive outcomes.
 COPY outcomes_arriving (number, at, outcome_id, derived, arm, step, ok, unit, latency_ms, quality) FROM STDIN;
 
+-- name: set_steps
+-- Give what came without a step the one of its time, of states that hold from ordered instants on; none while none was open.
+UPDATE outcomes_arriving
+SET step = (%(steps)s::smallint[])[greatest(width_bucket(at, %(since)s::timestamptz[]), 1)]
+WHERE step IS NULL;
+
+-- name: leave_late
+-- Leave out what is of no step.
+DELETE FROM outcomes_arriving WHERE step IS NULL;
+
 -- name: make_days
 -- The partitions of the days that arrived.
 SELECT outcomes_partition(day)

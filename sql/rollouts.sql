@@ -64,7 +64,7 @@ FROM rollouts WHERE phase IN ('running', 'paused');
 
 -- name: events
 -- The history of a rollout, oldest first.
-SELECT event_id, rollout_id, version, at, event, body FROM rollout_events
+SELECT event_id, rollout_id, version, at, recorded_at, event, body FROM rollout_events
 WHERE rollout_id = %(rollout_id)s ORDER BY version;
 
 -- name: unsent

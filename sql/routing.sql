@@ -9,10 +9,10 @@ ORDER BY r.phase IN ('running', 'paused') DESC, last.event_id DESC NULLS LAST
 LIMIT 1;
 
 -- name: at
--- The same as it was at an instant, from the history, by when each move was written: then routers heard of it.
+-- The same as it was at an instant, from the histories, by when each change was written: then routers heard of it.
 SELECT r.rollout_id, was.version, r.salt, r.baseline, r.candidate, was.phase, was.weight_bp,
        (SELECT e.config_hash FROM lock_events e
-        WHERE e.event = 'activated' AND e.at <= %(instant)s ORDER BY e.event_id DESC LIMIT 1) AS production
+        WHERE e.event = 'activated' AND coalesce(e.recorded_at, e.at) <= %(instant)s ORDER BY e.event_id DESC LIMIT 1) AS production
 FROM rollouts r
 CROSS JOIN LATERAL (
     SELECT e.event_id, e.version, e.body -> 'state' ->> 'phase' AS phase,
@@ -52,7 +52,7 @@ SELECT DISTINCT ON (topic, value) event, value, arm, at, by, reason
 FROM (
     SELECT *, CASE WHEN event IN ('killed', 'unkilled') THEN 1 WHEN event IN ('forced', 'unforced') THEN 2 ELSE 3 END AS topic
     FROM route_events
-    WHERE %(instant)s::timestamptz IS NULL OR at <= %(instant)s
+    WHERE %(instant)s::timestamptz IS NULL OR coalesce(recorded_at, at) <= %(instant)s
 ) AS known
 ORDER BY topic, value, event_id DESC;
 

@@ -30,7 +30,9 @@ CREATE TABLE lock_events (
     config_hash text NOT NULL REFERENCES locks,
     event       text NOT NULL CHECK (event IN ('activated', 'archived', 'restored')),
     at          timestamptz NOT NULL,
-    reason      text NOT NULL DEFAULT ''
+    reason      text NOT NULL DEFAULT '',
+    -- When it was written, by the server's clock; older rows have none, for them it is `at`.
+    recorded_at timestamptz DEFAULT clock_timestamp()
 );
 CREATE TRIGGER lock_events_never_change BEFORE UPDATE OR DELETE ON lock_events
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
@@ -216,6 +218,8 @@ CREATE TABLE route_events (
     arm      text CHECK (arm IN ('baseline', 'candidate')),
     by       text NOT NULL,
     reason   text NOT NULL,
+    -- As in lock_events.
+    recorded_at timestamptz DEFAULT clock_timestamp(),
     CHECK ((event = 'forced') = (arm IS NOT NULL))
 );
 CREATE TRIGGER route_events_never_change BEFORE UPDATE OR DELETE ON route_events
@@ -282,9 +286,10 @@ CREATE INDEX rollout_notices_unsent ON rollout_notices (notice_id) WHERE sent_at
 CREATE UNIQUE INDEX rollout_notices_held_once ON rollout_notices (rollout_id, (body ->> 'step')) WHERE kind = 'held';
 
 -- The way back: one statement, for people at psql, too. Works in every phase; where nothing is left to take back, the
--- version that is there already comes back. Of a completed rollout two things are refused: to take it back under a later
--- one with real traffic that stands on it, and to take a lock out of production that somebody put there afterwards.
-CREATE FUNCTION roll_back(which text, why text, who text, at timestamptz DEFAULT date_trunc('second', clock_timestamp()))
+-- version that is there already comes back, and is said. Of a completed rollout two things are refused: to take it back
+-- under a later one with real traffic that stands on it, and to take a lock out of production that somebody put there
+-- afterwards. Without a time it is the one at which nobody had to be waited for any more.
+CREATE FUNCTION roll_back(which text, why text, who text, at timestamptz DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     was rollouts;
@@ -292,6 +297,7 @@ DECLARE
     production text;
     told text;
     made jsonb;
+    written timestamptz;
 BEGIN
     -- Whoever changes activations, or starts a rollout, locks the log of activations before the row: a completed rollout's
     -- way back does so, too. One that completes while its row is waited for gives the row back and begins again.
@@ -313,6 +319,7 @@ BEGIN
         RAISE EXCEPTION 'no rollout %', which;
     END IF;
     IF was.phase IN ('rolled_back', 'aborted') THEN
+        RAISE NOTICE '% is % already: nothing moved', which, replace(was.phase, '_', ' ');
         RETURN was.version;
     END IF;
     IF was.phase = 'completed' AND was.clock = 'wall' THEN
@@ -348,14 +355,16 @@ BEGIN
     VALUES (which, was.version + 1, at, 'rollback', jsonb_build_object(
         'event', jsonb_build_object('kind', 'rollback', 'why', why, 'by', who),
         'state', made, 'reason', 'by_hand', 'said', 'rolled back by ' || who || ': ' || why
-    ));
+    ))
+    RETURNING recorded_at INTO written;
     INSERT INTO rollout_notices (rollout_id, version, kind, body, made_at)
     SELECT which, was.version + 1, kind,
            jsonb_build_object('event', 'rollback', 'reason', 'by_hand', 'said', 'rolled back by ' || who || ': ' || why), at
     FROM unnest(ARRAY['moved', 'verify']) AS kind;
     IF was.phase = 'completed' AND was.clock = 'wall' THEN -- a rehearsal left nothing in production
-        INSERT INTO lock_events (config_hash, event, at, reason)
-        VALUES (was.baseline, 'restored', at, 'rollback of ' || which), (was.baseline, 'activated', at, 'rollback of ' || which);
+        INSERT INTO lock_events (config_hash, event, at, reason, recorded_at)
+        VALUES (was.baseline, 'restored', at, 'rollback of ' || which, written),
+               (was.baseline, 'activated', at, 'rollback of ' || which, written);
     END IF;
     RETURN was.version + 1;
 END

@@ -75,6 +75,10 @@ SELECT at, step, arm, unit, ok, latency_ms, quality,
             THEN row_number() OVER (ORDER BY recorded_at NULLS FIRST, at, outcome_id COLLATE "C") - 1 END
 FROM outcomes WHERE rollout_id = %(rollout_id)s ORDER BY at, outcome_id COLLATE "C";
 
+-- name: outcomes_left
+-- How many live outcomes of a rollout are there still.
+SELECT count(*) FROM outcomes WHERE rollout_id = %(rollout_id)s;
+
 -- name: said_while
 -- What people said about routing in a span of time, and before it the last word on whatever was not as usual by then.
 SELECT event, value, arm, at, by, reason

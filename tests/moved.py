@@ -108,10 +108,9 @@ def recorded_as_told(conn: Connection) -> None:
         "NEW.recorded_at := coalesce(nullif(current_setting('test.recorded_at', true), '')::timestamptz, NEW.at); "
         "RETURN NEW; END $$"
     )
-    conn.execute(
-        "CREATE TRIGGER recorded_as_told BEFORE INSERT ON rollout_events "
-        "FOR EACH ROW EXECUTE FUNCTION recorded_as_told()"
-    )
+    for table in ("rollout_events", "lock_events", "route_events"):
+        trigger = f"BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION recorded_as_told()"
+        conn.execute(f"CREATE TRIGGER recorded_as_told {trigger}".encode())
 
 
 def recorded_at(conn: Connection, at: datetime | None) -> None:

@@ -100,8 +100,9 @@ def change_cases(url: str, run_id: str, change: Callable[[dict[str, Any]], None]
             change(case)
             values = (Jsonb(case), run_id, case["question_id"])
             conn.execute("UPDATE evaluation_cases SET result = %s WHERE run_id = %s AND question_id = %s", values)
-        digests = {
-            "cases_sha256": canonical.digest([case for case, _ in kept]),
-            "rows_sha256": evaluations.rows_digest(conn, run_id),
-        }
-        conn.execute("UPDATE evaluations SET report = report || %s WHERE run_id = %s", (Jsonb(digests), run_id))
+        run = evaluations.find(conn, run_id)
+        report = {name: run.report[name] for name in run.report if name not in {"report_sha256", "identity_sha256"}}
+        report["cases_sha256"] = canonical.digest([case for case, _ in kept])
+        report["rows_sha256"] = evaluations.rows_digest(conn, run_id)
+        told = Jsonb(evaluations.digested(run, report))
+        conn.execute("UPDATE evaluations SET report = %s WHERE run_id = %s", (told, run_id))

@@ -280,7 +280,10 @@ def add_rechecks(predicate: dict[str, Any], options: Options) -> None:
         "verdict": "pass", "findings": list(RECHECKED), "said": "none worse",
         "run_id": "run-again", "rollout": "r20260102-1", "simulated": options.clock == "simulated",
         "began_on": {"record": 4, "sha256": judged["sha256"]},
-        "judgement": {"findings": [{"gate": "f1", "worst": [{"question_id": "q0000", "question": "What is 0?"}]}]},
+        "judgement": {"verdict": "pass", "findings": [
+            {"gate": str(item["watched"]).removeprefix("recheck "), "severity": "block", "verdict": item["verdict"],
+             "worst": [{"question_id": "q0000", "question": "What is 0?"}]} for item in RECHECKED
+        ]},
     }  # fmt: skip
     about = {"plan_sha256": fixed, "verdict": "pass", "at": iso(120)}
     candidate, baseline = (hashes[arm]["CONFIG_HASH"] for arm in ("candidate", "baseline"))

@@ -7,7 +7,7 @@ finished run are what was digested when it ended, or `cases_checked` raises.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,10 +100,11 @@ def cases(conn: Connection, run_id: str) -> list[tuple[Case, dict[str, float]]]:
 def cases_checked(conn: Connection, run: Run) -> list[tuple[Case, dict[str, float]]]:
     """Return the cases of *run*; of a finished one they must be what was digested at its end.
 
-    Raises IntegrityError where they are not. A single case has no digest of its own, so that none can be named.
+    Raises IntegrityError where they, or the figures that were recorded with them, are not.
     """
     found = cases(conn, run.run_id)
     if run.finished_at is not None:
+        _check_identity(run)
         digest, expected = canonical.digest([case for case, _ in found]), str(run.report.get("cases_sha256"))
         if digest != expected:
             raise _not_as_recorded(run, len(found), expected, digest)
@@ -122,12 +123,24 @@ def _not_as_recorded(run: Run, count: int, expected: str, found: str) -> Integri
 
 
 def identity(run: Run) -> str:
-    """Return the digest of what a run is of: its lock, table, corpus, questions, settings and start."""
+    """Return the digest of what a run is of: its lock, table, corpus, questions, settings and start.
+
+    Once it is finished also of the digest of its report, where that has one.
+    """
     names = ("run_id", "config_hash", "ingest_id", "table_sha256", "corpus_sha256", "question_set", "questions_sha256")
     started = run.started_at.astimezone(UTC).isoformat()
-    return canonical.digest(
-        {name: getattr(run, name) for name in names} | {"settings": run.settings, "started_at": started}
-    )
+    told = {name: run.report[name] for name in ("report_sha256",) if name in run.report}
+    body = {name: getattr(run, name) for name in names} | {"settings": run.settings, "started_at": started}
+    return canonical.digest(body | told)
+
+
+_OF_THE_REPORT = ("report_sha256", "identity_sha256")
+
+
+def digested(run: Run, report: dict[str, Any]) -> dict[str, Any]:
+    """Return *report* with its own digest and that of what *run* is of: nobody reads figures that were changed."""
+    told = report | {"report_sha256": canonical.digest(report)}
+    return told | {"identity_sha256": identity(replace(run, report=told))}
 
 
 def rows_digest(conn: Connection, run_id: str) -> str:
@@ -154,11 +167,13 @@ def changed_rows(conn: Connection, run: Run) -> tuple[str, str] | None:
 
 def _check_identity(run: Run) -> None:
     """Raise IntegrityError where a finished *run* is no longer of the lock, table and questions it was recorded of."""
+    hint = f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh"
     if "rows_sha256" in run.report and run.report.get("identity_sha256") != identity(run):
-        raise IntegrityError(
-            f"run {run.run_id} is not of what it was: lock, table, corpus, questions or settings differ",
-            hint=f"evaluate again: bakeoff evaluate --lock {run.config_hash} --questions FILE --fresh",
-        )
+        said = "lock, table, corpus, questions or settings differ"
+        raise IntegrityError(f"run {run.run_id} is not of what it was: {said}", hint=hint)
+    figures = {name: value for name, value in run.report.items() if name not in _OF_THE_REPORT}
+    if "report_sha256" in run.report and run.report["report_sha256"] != canonical.digest(figures):
+        raise IntegrityError(f"the figures of run {run.run_id} are not what its evaluation recorded", hint=hint)
 
 
 def _check_rows(conn: Connection, run: Run) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from psycopg import rows, sql
 
 from bakeoff import live
-from bakeoff.adapters import queries, rollouts
+from bakeoff.adapters import policies, queries, rollouts
 from bakeoff.adapters.postgres import Connection
 from bakeoff.errors import DatabaseError
 from bakeoff.live import ArmSeen, Prepared, StepSeen
 from bakeoff.outcomes import Outcome
+from bakeoff.rollout import OPEN
 from bakeoff.sequential import Sums
 from bakeoff.strata import Together, Units, Values
 from bakeoff.strategy import LATENCIES
@@ -34,7 +35,10 @@ class Added:
     """What became of an input."""
 
     read: int
+    """Outcomes of the rollout's steps."""
     stored: int
+    late: int = 0
+    """Outcomes from after the rollout's end, which were left out."""
 
     @property
     def known(self) -> int:
@@ -79,8 +83,12 @@ class Timed:
 _UNTIMED = Timed()
 
 
-def add(conn: Connection, rollout_id: str, arrived: Iterable[tuple[int, Outcome]]) -> Added:
-    """Store the outcomes *arrived*, each with its step, in one transaction; days get their partition as they come."""
+def add(conn: Connection, rollout_id: str, arrived: Iterable[tuple[int | None, Outcome]]) -> Added:
+    """Store the outcomes *arrived* in one transaction, each with its step; days get their partition as they come.
+
+    One whose step is None belongs to the step of its time, by what is known of it once all have arrived; it is left out
+    where that is after the rollout's end.
+    """
     numbered = enumerate(arrived)
     read = 0
     with conn.transaction(), conn.cursor() as cursor:
@@ -89,21 +97,35 @@ def add(conn: Connection, rollout_id: str, arrived: Iterable[tuple[int, Outcome]
             while lines := [_line(number, step, item) for number, (step, item) in islice(numbered, _BATCH)]:
                 copy.write("".join(lines))
                 read += len(lines)
-        cursor.execute(queries.get("outcomes.make_days"))
         cursor.execute(queries.get("outcomes.lock_to_add"), {"rollout_id": rollout_id})
+        cursor.execute(queries.get("outcomes.set_steps"), _steps(conn, rollout_id))
+        late = cursor.execute(queries.get("outcomes.leave_late")).rowcount
+        cursor.execute(queries.get("outcomes.make_days"))
         stored = 0
         for name in ("keep_named", "keep_derived"):
             stored += cursor.execute(queries.get(f"outcomes.{name}"), {"rollout_id": rollout_id}).rowcount
-    return Added(read, stored)
+    return Added(read - late, stored, late)
 
 
-def _line(number: int, step: int, item: Outcome) -> str:
+def _steps(conn: Connection, rollout_id: str) -> dict[str, Any]:
+    """Return from when on which step was running, None for none, in order."""
+    moments = policies.moments(conn, rollout_id)
+    return {
+        "since": [moment.since for moment in moments],
+        "steps": [moment.step if moment.phase in OPEN else None for moment in moments],
+    }
+
+
+def _line(number: int, step: int | None, item: Outcome) -> str:
     """Return a row as COPY reads text: of what `outcomes` lets pass only the backslash has to be escaped."""
+    known = _NULL if step is None else step
     unit = _NULL if item.unit is None else item.unit.replace("\\", "\\\\")
     latency = _NULL if item.latency_ms is None else item.latency_ms
     quality = _NULL if item.quality is None else item.quality
     name = item.outcome_id.replace("\\", "\\\\")
-    return f"{number}\t{item.at}\t{name}\t{item.derived}\t{item.arm}\t{step}\t{item.ok}\t{unit}\t{latency}\t{quality}\n"
+    return (
+        f"{number}\t{item.at}\t{name}\t{item.derived}\t{item.arm}\t{known}\t{item.ok}\t{unit}\t{latency}\t{quality}\n"
+    )
 
 
 def seen(

@@ -64,6 +64,8 @@ class Recorded:
     rollout_id: str
     version: int
     at: datetime
+    recorded_at: datetime
+    """When the database wrote it, by its own clock; `at` is that of the rollout."""
     event: str
     body: dict[str, Any]
     """`event` as it came, the `state` that it made, `reason`, `said`."""
@@ -181,8 +183,9 @@ def move(conn: Connection, found: Rollout, event: Event, outcome: Outcome, *, at
                 f"{found.rollout_id} was moved by somebody else since it was read (version {found.version})",
                 hint="bakeoff canary status, then decide again",
             )
-        _record(conn, found.rollout_id, row[0], event, outcome, at)
+        # The locks first: a replay of an instant between the two writes finds an open step, no end without its lock.
         _change_locks(conn, found, outcome, at)
+        _record(conn, found.rollout_id, row[0], event, outcome, at)
     return find(conn, found.rollout_id)
 
 
@@ -213,10 +216,13 @@ def _check_unchanged(conn: Connection, found: Rollout, baseline: Lock, candidate
         )
 
 
-def roll_back(conn: Connection, rollout_id: str, event: rollout.Rollback, *, at: datetime) -> tuple[Rollout, bool]:
+def roll_back(
+    conn: Connection, rollout_id: str, event: rollout.Rollback, *, at: datetime | None = None
+) -> tuple[Rollout, bool]:
     """Send all traffic back to the baseline, whatever the phase; return the rollout and whether anything moved.
 
-    Raises StateError, and leaves everything as it is, where this one completed and production went on since: another
+    Without *at* it is of the instant at which nobody has to be waited for any more, by the server's clock. Raises
+    StateError, and leaves everything as it is, where this one completed and production went on since: another
     rollout is on its way or was completed, or a third lock was activated by hand.
     """
     found = find(conn, rollout_id)
@@ -297,7 +303,7 @@ def listing(conn: Connection) -> list[Rollout]:
 def history(conn: Connection, rollout_id: str) -> list[Recorded]:
     """Return everything that moved a rollout, oldest first."""
     found = _all(conn, "rollouts.events", {"rollout_id": rollout_id})
-    return [Recorded(**{**row, "at": _utc(row["at"])}) for row in found]
+    return [Recorded(**{**row, **{name: _utc(row[name]) for name in ("at", "recorded_at")}}) for row in found]
 
 
 def check_history(conn: Connection, found: Rollout, strategy: Strategy) -> None:

@@ -16,11 +16,12 @@ from psycopg import rows
 from psycopg.types.json import Jsonb
 
 from bakeoff import canonical, dsse, evidence
-from bakeoff.adapters import evaluations, files, queries
+from bakeoff.adapters import evaluations, files, queries, rollouts
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.policies import Said
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import Kind, Record
+from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import BakeoffError, DatabaseError, IntegrityError, NotFoundError, StateError
 
 FOLDER = "seals"
@@ -195,6 +196,17 @@ def judgement(conn: Connection, plan_sha256: str, *, until: datetime | None = No
     return found[0] if found else None
 
 
+def began_on(conn: Connection, found: Rollout) -> Record | None:
+    """Return the judgement that a rollout began on, as its first event names it; of one that does not the newest then.
+
+    Raises IntegrityError where it was changed.
+    """
+    named = rollouts.history(conn, found.rollout_id)[0].body["event"].get("judgement")
+    if named is not None:
+        return record(conn, named)
+    return judgement(conn, found.plan_sha256, until=found.started_at) or judgement(conn, found.plan_sha256)
+
+
 def record(conn: Connection, record_id: int) -> Record:
     """Return one record. Raises NotFoundError, IntegrityError where it was changed."""
     found = _records(conn, "seals.record", {"record_id": record_id})
@@ -253,6 +265,12 @@ def said(conn: Connection, *, since: datetime, until: datetime) -> list[Said]:
     """Return what people said about routing in a span of time, after what was not as usual when it began."""
     with conn.cursor(row_factory=rows.class_row(Said)) as cursor:
         return cursor.execute(queries.get("seals.said_while"), {"since": since, "until": until}).fetchall()
+
+
+def outcomes_left(conn: Connection, rollout_id: str) -> int:
+    """Return how many live outcomes of a rollout are in the database."""
+    row = conn.execute(queries.get("seals.outcomes_left"), {"rollout_id": rollout_id}).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 # --- The folder -----------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def show(data: dict[str, Any], *, form: str, out: Path | None, as_json: bool) ->
         # --json alone is a form too: the file then holds the object that is printed.
         made = forms["json" if as_json and form == "table" else form]
         files.write(out, (made().rstrip("\n") + "\n").encode())
-        say(f"verdict: {data['verdict'].upper()}, written to {out}")
+        say("; ".join((f"verdict: {data['verdict'].upper()}, written to {out}", *gate_words.accepted(data))))
     if out is None or objects:
         emit(data if out is None else {**data, "out": str(out)}, human=forms[form], as_json=objects)
 

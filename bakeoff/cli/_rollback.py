@@ -20,7 +20,7 @@ def run(ref: str, why: str) -> tuple[dict[str, Any], int]:
     by = settings.operator(_shared.settings())
     with database() as conn:
         found = rollouts.with_traffic(conn, ref)
-        at = rollouts.server_time(conn) if found.clock == "wall" else found.state.last_at
+        at = None if found.clock == "wall" else found.state.last_at
         after, moved = rollouts.roll_back(conn, found.rollout_id, Rollback(by, why), at=at)
         return _told(conn, after, moved=moved)
 

@@ -19,9 +19,10 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.adapters.settings import Settings
 from bakeoff.cli import _rollouts
 from bakeoff.cli._shared import database, say, settings
-from bakeoff.errors import BakeoffError, StateError, UsageError
+from bakeoff.errors import BakeoffError, NotFoundError, StateError, UsageError
 from bakeoff.rollout import OPEN, Event, Phase
 from bakeoff.stages import advance, notices, recheck, watch
+from bakeoff.stages.advance import Ticked
 from bakeoff.stages.notices import Settled
 
 _SKEW_S = 60
@@ -113,8 +114,7 @@ def tick(ref: str) -> tuple[dict[str, Any], int]:
     """Take one turn; return what it did with the rollout as it is then, and the exit code: 1 where it rolled back."""
     here = site()
     with database() as conn:
-        found = rollouts.find(conn, ref)
-        watch.require_clock(found, "wall")
+        found = _real(conn, ref)
         now_of(conn, found)
         now = partial(rollouts.server_time, conn)
         done = advance.tick_on(conn, here.connect, found.rollout_id, now=now, options=here.options)
@@ -124,8 +124,26 @@ def tick(ref: str) -> tuple[dict[str, Any], int]:
     held = None if done.held is None else {"reason": None, **(data["held"] or {}), "said": done.held}
     events = [{"version": item.version, "event": item.event, "reason": item.reason.value, "said": item.said}
               for item in done.events]  # fmt: skip
-    ended_badly = bool(events) and done.rollout.state.phase is Phase.ROLLED_BACK
-    return {**data, "held": held, "events": events}, int(ended_badly)
+    return {**data, "held": held, "events": events}, turn_code(done)
+
+
+def turn_code(done: Ticked) -> int:
+    """Return the exit code of a turn: 1 where its own last event rolled back, 0 where somebody else did since."""
+    own = bool(done.events) and done.events[-1].version == done.rollout.version
+    return int(own and done.rollout.state.phase is Phase.ROLLED_BACK)
+
+
+def _real(conn: Connection, ref: str) -> Rollout:
+    """Return the rollout with real traffic that *ref* means.
+
+    Raises StateError, with the command that fits, where it is a rehearsal, or there are rehearsals alone.
+    """
+    try:
+        found = rollouts.with_traffic(conn, ref)
+    except NotFoundError:
+        found = rollouts.find(conn, ref)
+    watch.require_clock(found, "wall")
+    return found
 
 
 def watched(ref: str, *, clock_name: str, fault: str | None, pace_s: float) -> tuple[dict[str, Any], int]:
@@ -152,13 +170,13 @@ def watched(ref: str, *, clock_name: str, fault: str | None, pace_s: float) -> t
 def _to_watch(ref: str, clock_name: str) -> tuple[Rollout, Stored]:
     """Return the rollout and its plan. Raises StateError where it has ended, or goes by another clock."""
     with database() as conn:
-        found = rollouts.find(conn, ref)
+        found = _real(conn, ref) if clock_name == "wall" else rollouts.find(conn, ref)
         watch.require_clock(found, clock_name)
         now_of(conn, found)
         if found.phase not in OPEN:
             raise StateError(
                 f"{found.rollout_id} is {found.phase.replace('_', ' ')}: there is nothing to watch",
-                hint="bakeoff canary history",
+                hint=f"bakeoff canary history {found.rollout_id}",
             )
         return found, plans.find(conn, found.plan_sha256)
 

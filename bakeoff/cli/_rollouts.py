@@ -22,7 +22,7 @@ _NEXT = {
     Phase.RUNNING: "bakeoff canary watch stays with it (or bakeoff canary tick, by cron)",
     Phase.PAUSED: "bakeoff canary resume --reason TEXT",
     Phase.COMPLETED: "the candidate is in production; bakeoff canary rollback {rollout} --reason TEXT goes back",
-    Phase.ROLLED_BACK: "bakeoff canary history says why; change the candidate, and make a new plan",
+    Phase.ROLLED_BACK: "bakeoff canary history {rollout} says why; change the candidate, and make a new plan",
     Phase.ABORTED: "bakeoff canary start --plan PLAN begins again",
 }
 
@@ -234,6 +234,8 @@ def tick_text(data: dict[str, Any]) -> str:
     done = [report.line(f"{item['event']}: {item['said']}") for item in data["events"]]
     held = report.line(data["held"]["said"]) if data["held"] else "nothing"
     quiet = f"{data['rollout']}: nothing was due; held: {held}"
+    if done and data["held"] and data["held"].get("reason") != Reason.NOT_DUE:
+        done.append(f"held: {held}")
     due = "" if data["next_look_at"] is None else f"the next look is due {_minute(data['next_look_at'])}"
     return "\n".join([*(done or [quiet]), *([due] if due else [])])
 
@@ -250,6 +252,7 @@ def history(conn: Connection, ref: str, *, check: bool) -> dict[str, Any]:
         {
             "version": item.version,
             "at": item.at.isoformat(),
+            "recorded_at": item.recorded_at.isoformat(),
             "event": item.event,
             "percent": item.body["state"]["weight_bp"] / 100,
             "phase": item.body["state"]["phase"],

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from bakeoff.adapters.policies import Said
     from bakeoff.routing import Policy
 
+GOES_ON = (
+    "note: the step's hours went on: what is due begins, or completes, with the next turn, in a second; not wanted? "
+    "bakeoff canary pause, or bakeoff canary rollback --reason TEXT"
+)
+"""What whoever takes the kill switch back has to know, where a rollout with real traffic runs."""
+
 
 def instant(text: str) -> datetime:
     """Return the instant that *text* says, UTC where it names no zone. Raises InputError."""

@@ -59,7 +59,7 @@ def text(data: Body) -> str:
     if judged:
         check = ("with" if judged["promote_check"] else "without") + " the promote check"
         said = f"{judged['verdict'].upper()} at {_when(judged['at'])}, {check} (record {judged['record']})"
-        rows.append(("judgement", said))
+        rows.append(("judgement", "; ".join((said, *judged["accepted"]))))
     else:
         rows.append(("judgement", "none of this plan yet"))
     rows += [*_rollout(data["rollout"]), *_routing(data["routing"]), *_notices(data["notices"])]

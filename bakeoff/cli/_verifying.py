@@ -81,8 +81,10 @@ def _title(found: Mapping[str, Any]) -> str:
 
 
 def _table(title: str, claims: Sequence[Mapping[str, Any]]) -> str:
-    rows = [(item["name"], _HOLDS[item["holds"]], _short(report.line(item["said"]))) for item in claims]
-    return report.table(title, ("claim", "holds", "why"), rows).terminal()
+    said = [(item, report.line(item["said"])) for item in claims]
+    rows = [(item["name"], _HOLDS[item["holds"]], _short(words)) for item, words in said]
+    cut = tuple(f"{item['name']}: {words}" for item, words in said if item["holds"] is None and len(words) > _SHOWN)
+    return report.table(title, ("claim", "holds", "why"), rows, notes=cut).terminal()
 
 
 def _short(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bakeoff.cli._shared import AsJson, database, emit, group, settings
+from bakeoff.cli._shared import AsJson, database, emit, group, say, settings
 
 if TYPE_CHECKING:
     from bakeoff.adapters.policies import Event
@@ -136,7 +136,7 @@ def shadow(
 
 
 def _say(event: Event, reason: str, *, as_json: bool, unit: str = "", arm: Arm | None = None) -> None:
-    from bakeoff.adapters import policies
+    from bakeoff.adapters import policies, rollouts
     from bakeoff.adapters import settings as adapter
     from bakeoff.cli import _routing
 
@@ -144,6 +144,10 @@ def _say(event: Event, reason: str, *, as_json: bool, unit: str = "", arm: Arm |
     with database() as conn:
         changed = policies.say(conn, event, by=adapter.operator(found), reason=why, unit=unit, arm=arm)
         policy = policies.current(conn, environment=found.values.rag)
+        on_its_way = rollouts.current(conn)
+    runs = on_its_way is not None and (on_its_way.clock, on_its_way.phase) == ("wall", "running")
+    if event == "unkilled" and changed and runs:
+        say(_routing.GOES_ON)
     data = {"event": event, "unit": unit or None, "changed": changed, "policy": _routing.policy(policy)}
     said = event.replace("_", " ") + (f" {unit}" if unit else "") + ("" if changed else ": it was so already")
     emit(data, human=lambda: f"{said}\n{_routing.line(policy)}", as_json=as_json)

@@ -16,6 +16,7 @@ from bakeoff import canary, live, rollout
 from bakeoff.adapters import evaluations, ingests, live_outcomes, locks, plans, policies, postgres, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
+from bakeoff.adapters.records import Record
 from bakeoff.adapters.rollouts import Clock, Rollout
 from bakeoff.errors import BakeoffError, ConflictError, StateError, UsageError
 from bakeoff.rollout import OPEN, Action, Advance, Event, Look, Outcome, Phase, Promote, Reason, Start
@@ -92,11 +93,12 @@ def start(
     _check_free(conn)
     rollouts.check_locks(conn, stored)
     breached = _check_breach(conn, stored, force=force, why=why)
-    forced = _check_judged(conn, stored, force=force, why=why)
+    judged, forced = _check_judged(conn, stored, force=force, why=why)
     past = [] if breached is None else [f"{breached} was rolled back by a breach"]
     past += [] if forced is None else [f"the judgement is {forced.value}"]
     said = f"forced, {' and '.join(past)}: {why}" if past else why
-    return rollouts.start(conn, stored, Start(by=by, why=said), clock=clock, at=now())
+    event = Start(by=by, why=said, judgement=judged.record_id)
+    return rollouts.start(conn, stored, event, clock=clock, at=now())
 
 
 def _check_free(conn: Connection) -> None:
@@ -130,8 +132,8 @@ def _check_breach(conn: Connection, stored: Stored, *, force: bool, why: str) ->
     return None
 
 
-def _check_judged(conn: Connection, stored: Stored, *, force: bool, why: str) -> Verdict | None:
-    """Return the verdict that was forced past, or None where it passed."""
+def _check_judged(conn: Connection, stored: Stored, *, force: bool, why: str) -> tuple[Record, Verdict | None]:
+    """Return the judgement to begin on, and the verdict that was forced past, or None where it passed."""
     short = stored.plan_sha256[:12]
     again = f"bakeoff kpi-check --plan {short} --promote-check"
     found = recheck.judged(conn, stored)
@@ -153,7 +155,7 @@ def _check_judged(conn: Connection, stored: Stored, *, force: bool, why: str) ->
             raise StateError(f"the {side} {lock.name} was ingested anew since it was judged", hint=again)
         verify.table(conn, lock, ingest)
         evaluations.check(conn, evaluations.find(conn, judged["run_id"]))
-    return None if verdict is Verdict.PASS else verdict
+    return found, None if verdict is Verdict.PASS else verdict
 
 
 # --- The clock ------------------------------------------------------------------------------------------------------

@@ -366,10 +366,10 @@ def _finish(conn: Connection, on: _Subject, run_: Run, at: datetime) -> tuple[Ru
         "aggregates": aggregates,
         "cases_sha256": canonical.digest(results),
         "rows_sha256": evaluations.rows_digest(conn, run_.run_id),
-        "identity_sha256": evaluations.identity(run_),
         "reader": on.lock.config.reader.kind,
         "lexical": on.ingest.lexical,
     }
+    report = evaluations.digested(run_, report)
     evaluations.finish(conn, run_.run_id, at=at, report=report)
     done = replace(run_, finished_at=at, report=report)
     return done, artifact(on.lock, done, stored)

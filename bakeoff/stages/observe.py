@@ -1,26 +1,24 @@
 """Take in live outcomes: every line of an input, or none of them.
 
 Callers may rely on: an outcome belongs to the step that routers knew of at its own time, however late it arrives and
-whenever it is taken in; outcomes from after the rollout's end are counted and left out; the input is read once, line by
-line.
+whenever it is taken in, also of a move while the input is read; outcomes from after the rollout's end are counted and
+left out; the input is read once, line by line.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO
 
 from bakeoff import outcomes
-from bakeoff.adapters import live_outcomes, policies
+from bakeoff.adapters import live_outcomes
 from bakeoff.adapters.live_outcomes import Added
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import InputError
 from bakeoff.outcomes import Outcome
-from bakeoff.rollout import OPEN
 
 _LONGEST_LINE = 1 << 16
 _LONGEST = timedelta(days=400)
@@ -33,27 +31,11 @@ class Observed:
 
     rollout: Rollout
     added: Added
-    late: int
-    """Outcomes from after the rollout's end, which were left out."""
 
-
-class _Steps:
-    """Which step was running when."""
-
-    def __init__(self, conn: Connection, found: Rollout) -> None:
-        moments = policies.moments(conn, found.rollout_id)
-        self._since = [moment.since for moment in moments]
-        self._steps = [moment.step for moment in moments]
-        self._open = [moment.phase in OPEN for moment in moments]
-        self.late = 0
-
-    def of(self, at: datetime) -> int | None:
-        """Return the step at *at*; None, and counted, after the rollout's end."""
-        index = max(0, bisect_right(self._since, at) - 1)
-        if self._open[index]:
-            return self._steps[index]
-        self.late += 1
-        return None
+    @property
+    def late(self) -> int:
+        """Outcomes from after the rollout's end, which were left out."""
+        return self.added.late
 
 
 def run(
@@ -69,11 +51,8 @@ def run(
 
     Raises InputError at the first line that can't be used; nothing of the input is stored then.
     """
-    steps = _Steps(conn, found)
     read = _read(stream, found, source, now, progress)
-    with_steps = ((step, item) for item in read if (step := steps.of(item.at)) is not None)
-    added = live_outcomes.add(conn, found.rollout_id, with_steps)
-    return Observed(found, added, steps.late)
+    return Observed(found, live_outcomes.add(conn, found.rollout_id, ((None, item) for item in read)))
 
 
 def _read(

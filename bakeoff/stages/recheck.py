@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bakeoff.adapters import clock, evaluations, ingests, locks, postgres, question_rows, records
+from bakeoff import verdicts
+from bakeoff.adapters import clock, evaluations, ingests, locks, postgres, question_rows, records, seals
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
 from bakeoff.adapters.question_rows import QuestionSet
@@ -25,7 +26,6 @@ from bakeoff.rollout import Action
 from bakeoff.stages import evaluate, judge, verify
 from bakeoff.verdicts import Severity, Verdict, overall
 
-_UNKNOWN = frozenset({Verdict.INCONCLUSIVE, Verdict.NO_DATA})
 _ACTIONS = {
     Verdict.PASS: Action.GO,
     Verdict.INCONCLUSIVE: Action.HOLD,
@@ -54,9 +54,13 @@ class Rechecked:
     findings: tuple[Mapping[str, Any], ...] = ()
 
 
-def judged(conn: Connection, stored: Stored) -> Record:
-    """Return the newest judgement of a plan. Raises NotKnownError where there is none."""
-    found = records.latest(conn, "judgement", About(plan_sha256=stored.plan_sha256))
+def judged(conn: Connection, stored: Stored, began: Rollout | None = None) -> Record:
+    """Return the newest judgement of a plan, or the one that a rollout *began* on, whatever was judged since.
+
+    Raises NotKnownError where there is none.
+    """
+    about = About(plan_sha256=stored.plan_sha256)
+    found = records.latest(conn, "judgement", about) if began is None else seals.began_on(conn, began)
     if found is None:
         raise NotKnownError(
             f"plan {stored.plan_sha256[:12]} was not judged",
@@ -72,7 +76,7 @@ def run(connect: Connect, found: Rollout, stored: Stored, *, now: datetime, opti
     """
     try:
         with connect() as conn:
-            before = judged(conn, stored)
+            before = judged(conn, stored, found)
             gone = _changed(conn, found)
         body = _failed_table(gone) if gone else _measured(connect, stored, before, options)
     except BakeoffError as error:
@@ -131,10 +135,10 @@ def _measured(connect: Connect, stored: Stored, before: Record, options: Options
 
 def _again(item: dict[str, Any], before: Verdict | None) -> dict[str, Any]:
     """Return a gate's finding as a look keeps it; not known is a pass where it was not known at the start either."""
-    verdict = Verdict(item["verdict"])
-    if verdict in _UNKNOWN and before in _UNKNOWN:
-        return _finding(item["gate"], Verdict.PASS, f"{item['gate']}: not known, as at the start", item)
-    return _finding(item["gate"], verdict, f"{item['gate']}: {item['said']}", item)
+    found = Verdict(item["verdict"])
+    verdict = verdicts.again(found, before)
+    said = item["said"] if verdict is found else "not known, as at the start"
+    return _finding(item["gate"], verdict, f"{item['gate']}: {said}", item)
 
 
 def _finding(gate: str, verdict: Verdict, said: str, item: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from bakeoff import gate_words
 from bakeoff.adapters import datasets, embedders, evaluations, ingests, locks, records, rollouts
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
@@ -300,13 +301,18 @@ def kpi_check(going: Going) -> Done:
             return Done(began.said, reused=True, verdict=Verdict(found.body["verdict"]))
         if found is not None and asked and _rests_on_the_same(going, conn, found):
             going.judgement = found
-            same = f"record {found.record_id}, all it rests on unchanged" + _not_passed(found)
+            same = f"record {found.record_id}, all it rests on unchanged" + _not_passed(found) + _accepted(found)
             return Done(same, reused=True, verdict=Verdict(found.body["verdict"]))
         wanted = judging.Wanted(promote_check=True, probes_sha256=going.order.probes.digest)
         going.judgement = judging.run(conn, going.plan, wanted, connect=going.connect, now=going.now())
     made = going.judgement
-    said = f"record {made.record_id}" + (_not_passed(made) or ", all that decide pass")
+    said = f"record {made.record_id}" + (_not_passed(made) or ", all that decide pass") + _accepted(made)
     return Done(said, verdict=Verdict(made.body["verdict"]), product=made)
+
+
+def _accepted(found: Record) -> str:
+    """Return what a judgement was accepted in spite of, '' where nothing was."""
+    return "".join(f"; {item}" for item in gate_words.accepted(found.body))
 
 
 def _not_passed(found: Record) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bakeoff import runbook
+from bakeoff import gate_words, runbook
 from bakeoff.adapters import evaluations, ingests, locks, records, rollouts, seals
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
@@ -73,7 +73,7 @@ def _made(conn: Connection, stored: Stored, began: datetime | None) -> dict[str,
     found = {"judgement": judged} | {name: _rested_on(conn, stored, judged, name) for name in _RESTS_ON}
     for name, record in found.items():
         if record is not None and record.verdict in (None, "pass"):
-            made[name] = Made(record.at, f"record {record.record_id}")
+            made[name] = Made(record.at, "; ".join((f"record {record.record_id}", *gate_words.accepted(record.body))))
     return made
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg import IsolationLevel
 
-from bakeoff import canonical, dsse, evidence, sealed
+from bakeoff import canonical, dsse, evidence, history, sealed
 from bakeoff.adapters import plans, rollouts, seal_head, seals
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.keys import Signer
@@ -145,9 +145,19 @@ def _meant(conn: Connection, signer: Signer, ref: str, given: _Given) -> Made:
 def _is_sealed(conn: Connection, found: Rollout) -> bool:
     """Return whether there is a seal of a rollout as it stands."""
     last = seals.of_rollout(conn, found.rollout_id)
-    if last is None:
-        return False
-    return bool(json.loads(last.envelope.payload)["predicate"]["rollout"]["version"] == found.version)
+    return last is not None and _rollout_of(last)["version"] == found.version
+
+
+def _sealed_whole(conn: Connection, found: Rollout) -> seals.Stored | None:
+    """Return the seal of a rollout as it stands that holds more outcomes than are left: `outcomes prune` took them."""
+    last = seals.of_rollout(conn, found.rollout_id)
+    if last is None or (told := _rollout_of(last))["version"] != found.version:
+        return None
+    return last if seals.outcomes_left(conn, found.rollout_id) < told["outcomes"]["rows"]["count"] else None
+
+
+def _rollout_of(last: seals.Stored) -> dict[str, Any]:
+    return dict(json.loads(last.envelope.payload)["predicate"]["rollout"])
 
 
 def _plan(conn: Connection, ref: str) -> Stored:
@@ -161,7 +171,15 @@ def _plan(conn: Connection, ref: str) -> Stored:
 
 
 def _sealed(conn: Connection, signer: Signer, stored: Stored, found: Rollout | None, given: _Given) -> Made:
-    """Collect, sign and append, in the caller's transaction."""
+    """Collect, sign and append, in the caller's transaction; a seal of more than is left since pruning is kept."""
+    if found is not None and (whole := _sealed_whole(conn, found)) is not None:
+        return Made(whole, new=False)
+    if found is not None and found.clock == "wall" and found.state.last_at > given.now + history.SKEW:
+        at = found.state.last_at.isoformat()
+        raise StateError(
+            f"{found.rollout_id} last moved at {at}, which has not come yet: a clock was ahead",
+            hint="bakeoff seal after that instant; bakeoff canary history shows what moved when",
+        )
     judged = seal_parts.judgement(conn, stored, found)
     collected = _collected(conn, stored, judged, found, given)
     before = seals.newest(conn)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from bakeoff import __version__, canonical, evidence, merkle, routing, sealed, tallies, withheld
+from bakeoff import __version__, canonical, evidence, looks, merkle, routing, sealed, tallies, withheld
 from bakeoff.adapters import evaluations, ingests, locks, policies, postgres, records, rollouts, seals, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
@@ -24,7 +24,7 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.cases import MEANS
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, IntegrityError, NotKnownError
-from bakeoff.sealed import ARMS, Live
+from bakeoff.sealed import ARMS, Live, Sealed
 from bakeoff.stages import verify
 
 KINDS = ("timings", "probes", "parity")
@@ -159,8 +159,7 @@ def record(found: Record, places: Mapping[str, int]) -> tuple[dict[str, Any], li
 
 def judgement(conn: Connection, stored: Stored, found: Rollout | None) -> Record:
     """Return the judgement that a rollout began on, or the newest one of a plan. Raises NotKnownError without one."""
-    until = None if found is None else found.started_at
-    made = seals.judgement(conn, stored.plan_sha256, until=until) or seals.judgement(conn, stored.plan_sha256)
+    made = seals.judgement(conn, stored.plan_sha256) if found is None else seals.began_on(conn, found)
     if made is None:
         short = stored.plan_sha256[:12]
         raise NotKnownError(f"plan {short} was not judged", hint=f"bakeoff kpi-check --plan {short} --promote-check")
@@ -205,17 +204,17 @@ def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[s
         for item, began in zip(rollouts.history(conn, found.rollout_id), since, strict=True)
     ]
     live, lines, numbers = _live(conn, found)
-    known = [event["body"]["event"].get("known") or 0 for event in events]
-    if len(live) < max(known):
-        raise IntegrityError(
-            f"of {found.rollout_id} {len(live)} outcomes are left, and a look knew {max(known)}",
-            hint="outcomes were pruned or deleted before they were sealed: restore them from a backup",
-        )
     rows = Rows(tuple(lines))
     names = ("rollout_id", "plan_sha256", "salt", "clock", "version")
     body = {name: getattr(found, name) for name in names} | {"state": found.state.body(), "events": events}
     body |= {"routing": _routing(conn, found, numbers), "outcomes": {"by_step": sealed.by_step(live, events)}}
     body["outcomes"]["rows"] = rows.body()
+    missing = next(looks.counted(Sealed({"rollout": body}), live), None)
+    if missing is not None:
+        raise IntegrityError(
+            f"of {found.rollout_id} {len(live)} outcomes are left, others than its looks counted: {missing}",
+            hint="outcomes were pruned or deleted before they were sealed: restore them from a backup",
+        )
     return body, rows
 
 

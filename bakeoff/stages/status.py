@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import rows
 
-from bakeoff import canary
+from bakeoff import canary, gate_words
 from bakeoff.adapters import locks, plans, queries, records, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
@@ -21,7 +21,7 @@ from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import BakeoffError, NotFoundError
 from bakeoff.rollout import OPEN, Phase, Reason
-from bakeoff.stages import doctor, holding
+from bakeoff.stages import advance, doctor, holding
 
 Body = dict[str, Any]
 
@@ -104,6 +104,7 @@ def _judgement(conn: Connection, now: datetime) -> Body | None:
     if found is None:
         return None
     asked = {"promote_check": found.body["promote_check"], "plan": str(found.plan_sha256)[:12]}
+    asked |= {"accepted": gate_words.accepted(found.body)}
     return {"record": found.record_id, "verdict": found.verdict, "at": _iso(found.at), **asked}
 
 
@@ -132,7 +133,8 @@ def _under_way(conn: Connection, stored: Stored, found: Rollout, now: datetime) 
     """Return what a rollout waits for; on a simulated clock now is its last event."""
     strategy, state = stored.plan.rollout, found.state
     at = now if found.clock == "wall" else state.last_at
-    held, beyond = holding.held(strategy, state, at), holding.overdue(strategy, state, at)
+    stopped, beyond = advance.killed(conn, found), holding.overdue(strategy, state, at)
+    held = holding.held(strategy, state, at) if stopped is None else (Reason.KILLED, stopped)
     return {
         "looked_at": None if state.looked_at is None else _iso(state.looked_at),
         "look_at": _iso(canary.look_due_at(strategy, state)),
@@ -227,6 +229,15 @@ def _next_of_plan(parts: Mapping[str, Body | None], plan: Body, rollout: Body | 
         return "runbooks/gate-inconclusive.md: more questions, or bakeoff run --resume --force --reason TEXT"
     if judgement["verdict"] != "pass" or not judgement["promote_check"]:
         return f"bakeoff kpi-check --plan {plan['plan']} --promote-check"
+    return _next_start(parts["active"], plan, rehearsed=rehearsed)
+
+
+def _next_start(active: Body | None, plan: Body, *, rehearsed: bool) -> str:
+    """Return how to begin the rollout of a plan that passed, or what would refuse it."""
+    if active is None or active["CONFIG_HASH"] != plan["baseline_hash"]:
+        named, digest = plan["baseline"], plan["baseline_hash"]
+        following = f"bakeoff locks activate {digest}, or plan against what is in production"
+        return f"the plan's baseline {named} ({digest}) is not in production: {following}"
     start = f"bakeoff canary start --plan {plan['plan']}"
     return f"it was rehearsed: {start}, or the bakeoff run with --clock wall" if rehearsed else start
 

@@ -22,7 +22,7 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import DatabaseError, StateError
 from bakeoff.rollout import OPEN, Phase, Reason
 from bakeoff.simulation import Fault, Pool
-from bakeoff.stages import advance, notices, recheck, simulate
+from bakeoff.stages import advance, holding, notices, recheck, simulate
 from bakeoff.stages.advance import Ticked
 
 T = TypeVar("T")
@@ -86,6 +86,7 @@ class _Narrator:
 
     def __init__(self, tell: Tell, found: Rollout) -> None:
         self._tell, self._seen = tell, found.version
+        self._holds: Reason | None = None
 
     def __call__(self, conn: Connection, found: Rollout) -> None:
         """Tell what is new."""
@@ -95,6 +96,15 @@ class _Narrator:
             if item.version > self._seen:
                 self._tell(f"{item.at:%Y-%m-%d %H:%M} {item.event}: {item.body['said']}")
         self._seen = found.version
+
+    def held(self, conn: Connection, found: Rollout, now: datetime) -> None:
+        """Tell what holds the rollout at *now*, once while it does; that a step's hours are not over is no news."""
+        strategy, stopped = plans.find(conn, found.plan_sha256).plan.rollout, advance.killed(conn, found)
+        held = holding.held(strategy, found.state, now) if stopped is None else (Reason.KILLED, stopped)
+        reason = None if held is None or held[0] is Reason.NOT_DUE else held[0]
+        if held is not None and reason is not None and reason is not self._holds:
+            self._tell(f"held: {held[1]}")
+        self._holds = reason
 
 
 # --- The wall clock -------------------------------------------------------------------------------------------------
@@ -158,6 +168,7 @@ def _at_work(watch: _Watch, conn: Connection, rollout_id: str, told: _Narrator) 
         now = partial(rollouts.server_time, conn)
         done = advance.tick_on(conn, watch.connect, rollout_id, now=now, options=watch.around.options)
         told(conn, done.rollout)
+        told.held(conn, done.rollout, now())
         if notices.remember_held(conn, done.rollout, done.held, at=now()):
             watch.tell(f"step {done.rollout.state.step} is held far beyond its hours: {done.held}")
         watch.around.after()

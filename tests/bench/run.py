@@ -7,7 +7,10 @@ import sys
 
 from tests.bench import common, page
 
-ORDER = ("cli", "ingest", "retrieval", "embedders", "metrics", "scifact", "chunking", "routing")
+ORDER = (
+    *("cli", "ingest", "retrieval", "embedders", "metrics", "scifact", "chunking", "routing"),
+    *("judging", "seal"),
+)
 
 
 def main() -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.adapters import live_outcomes, locks, policies, rollouts
+from bakeoff.cli import _rolling
 from bakeoff.outcomes import Outcome
-from bakeoff.rollout import Pause, Resume, Start
+from bakeoff.rollout import Abort, Pause, Phase, Reason, Resume, Start
+from bakeoff.stages.advance import Happened, Ticked
 from tests import support
 from tests.moved import in_production
 from tests.rolled import Rolled, add_plan, copy_of, parsed, rolled
@@ -119,7 +121,8 @@ def test_a_harmed_candidate_ends_with_exit_code_1(played: Typed) -> None:
     assert ("rollback", "fail") == (look["action"], look["verdict"])
     said = played.run("status")[0]
     assert "errors" in said
-    assert "next: bakeoff canary history says why; change the candidate, and make a new plan" in said
+    named = played.json("status")["rollout"]
+    assert f"next: bakeoff canary history {named} says why; change the candidate, and make a new plan" in said
 
 
 def test_status_says_where_it_is(begun: Typed) -> None:
@@ -165,6 +168,11 @@ def test_tick_and_the_hands_of_people(begun: Typed) -> None:
         ("promote", "ada", 50),
         ("abort", "ben", 0),
     ] == rows
+    events = begun.json("history")["events"]
+    written = [datetime.fromisoformat(row["recorded_at"]) for row in events]
+    assert sorted(written) == written
+    assert all(timedelta() <= at - datetime.fromisoformat(row["at"]) < timedelta(minutes=1)
+               for at, row in zip(written, events, strict=True))  # fmt: skip
 
 
 def test_a_tick_that_rolls_back_says_so(typed: Typed) -> None:
@@ -218,6 +226,32 @@ def test_the_kill_switch_holds_it(typed: Typed) -> None:
     assert f"held: {said}" in out
 
 
+def test_a_turn_that_looked_says_what_holds_the_rollout(typed: Typed) -> None:
+    """The kill switch is named under the look; that the step's hours go on is not."""
+    with typed.site.connect() as conn:
+        now = rollouts.server_time(conn)
+        typed.site.start(clock="wall", now=now - timedelta(minutes=90))
+        first = typed.run("tick")[0].splitlines()
+        policies.say(conn, "killed", by="ben", reason="wrong prices")
+        typed.site.act(Abort("ben", "again"), rollouts.server_time(conn))
+        typed.site.start(clock="wall", now=now - timedelta(minutes=90))
+    second = typed.run("tick")[0].splitlines()
+    assert ["look:", "the"] == [line.split()[0] for line in first]
+    assert ["look:", "held:", "the"] == [line.split()[0] for line in second]
+    assert "held: the kill switch is on, by ben: wrong prices" == second[1]
+
+
+@pytest.mark.parametrize(("later", "code"), [(0, 1), (1, 0)])
+def test_exit_code_1_is_for_the_turn_that_rolled_back(typed: Typed, later: int, code: int) -> None:
+    """Not for one that looked, and found that somebody else had rolled back since."""
+    found = replace(typed.site.start(clock="wall"), version=2 + later)
+    ended = replace(found, state=replace(found.state, phase=Phase.ROLLED_BACK))
+    looked = Happened(2, found.started_at, "look", Reason.BREACH, "lost")
+    assert code == _rolling.turn_code(Ticked(ended, (looked,), None, None))
+    assert 0 == _rolling.turn_code(Ticked(ended, (), None, None))
+    assert 0 == _rolling.turn_code(Ticked(found, (looked,), None, None))
+
+
 def test_a_receiver_that_nobody_hears_from_holds_nothing_up(begun: Typed) -> None:
     """The rollback is done and checked; that nobody could be told is a note, and status counts it."""
     hook = {"BAKEOFF_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
@@ -249,6 +283,12 @@ def test_a_rollback_takes_back_what_answers(begun: Typed) -> None:
     assert (real, True, {"pass"}) == (done["rollout"], done["moved"], {one["verdict"] for one in done["checks"]})
     with begun.site.connect() as conn:
         assert made.narrow.config_hash == in_production(conn)
+    assert f"bakeoff canary history {real} says why; change the candidate, and make a new plan" == done["next"]
+    turn = begun.json("tick")
+    assert (real, "rolled_back", []) == (turn["rollout"], turn["phase"], turn["events"])
+    over = error(begun, "watch", code=4)
+    assert f"{real} is rolled back: there is nothing to watch" == over["message"]
+    assert f"bakeoff canary history {real}" == over["hint"]
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------

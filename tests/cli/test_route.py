@@ -109,7 +109,9 @@ def test_switches(quiet: Project, began: Rollout) -> None:
     text = quiet.run("route", "show").stdout
     assert f"on its way, 10 % to the candidate {began.candidate}, KILLED, no shadow, 1 forced\n" in text
     assert f"  forced {who} to candidate: " in text
-    assert quiet.json("route", "unkill", *WHY)["changed"]
+    done = quiet.run("route", "unkill", *WHY)
+    assert "note: the step's hours went on: what is due begins, or completes, with the next turn" in done.stderr
+    assert "note" not in quiet.run("route", "unkill", *WHY).stderr
     assert quiet.json("route", "unforce", who)["changed"]
     assert "bucket" == quiet.json("route", "decide", "--client-id", who)["reason"]
 

@@ -24,7 +24,7 @@ from bakeoff.errors import (
     UsageError,
 )
 from bakeoff.rollout import Abort, Action, Approve, Event, Pause, Promote, Resume
-from bakeoff.stages import advance, notices, verify, watch
+from bakeoff.stages import advance, notices, recheck, verify, watch
 from tests import rolled, support
 from tests.rolled import BEGAN, OPTIONS, Rolled, copy_of, with_strategy
 
@@ -64,14 +64,15 @@ def refused(site: Rolled, kind: type[BakeoffError], said: str, work: Callable[[]
 
 
 def test_a_rollout_begins_with_its_first_share(site: Rolled) -> None:
-    """Who and why stand in the history, with what was forced past."""
+    """Who and why stand in the history, with the judgement that it begins on and what was forced past."""
+    with site.connect() as conn:
+        judged = recheck.judged(conn, site.stored).record_id
     found = site.start(why="nobody made probes")
     assert ("r20260302-1", "running", 2000, 1) == (found.rollout_id, found.phase, found.weight_bp, found.version)
     ((_, at, event, body),) = site.history()
     assert (BEGAN, "start") == (at, event)
-    assert {"kind": "start", "by": "ada", "why": "forced, the judgement is no_data: nobody made probes"} == body[
-        "event"
-    ]
+    why = "forced, the judgement is no_data: nobody made probes"
+    assert {"kind": "start", "by": "ada", "why": why, "judgement": judged} == body["event"]
 
 
 def test_not_known_needs_force_and_a_reason(site: Rolled) -> None:

@@ -8,9 +8,10 @@ from typing import LiteralString
 
 import pytest
 from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from bakeoff import rules
-from bakeoff.adapters import clock, locks, plans, queries, tables
+from bakeoff.adapters import clock, evaluations, locks, plans, queries, tables
 from bakeoff.adapters.plans import Stored
 from bakeoff.errors import IntegrityError, NotFoundError, NotKnownError, StateError
 from tests import judged, support
@@ -277,6 +278,20 @@ DAMAGE: dict[str, tuple[Callable[[Planned], None], str]] = {
         relabelled("UPDATE bakeoff.evaluations SET started_at = started_at + interval '1 h' WHERE run_id = %s"),
         OTHER_RUN,
     ),
+    "other figures": (
+        relabelled(
+            "UPDATE bakeoff.evaluations SET report = jsonb_set(report, '{aggregates,means,f1,mean}', '0.99') "
+            "WHERE run_id = %s"
+        ),
+        "the figures of run .* are not what its evaluation recorded",
+    ),
+    "another digest of the figures": (
+        relabelled(
+            "UPDATE bakeoff.evaluations SET report = report - 'report_sha256' || '{\"cases_sha256\": \"00\"}' "
+            "WHERE run_id = %s"
+        ),
+        OTHER_RUN,
+    ),
     "another ingest": (reingested, "run .* was made on another chunk table of narrow"),
 }
 
@@ -294,9 +309,11 @@ def test_a_run_that_an_earlier_version_recorded(made: Planned) -> None:
     stored, run_id = narrowing(made), runs(made)["narrow"]
     with support.connector(made.url)() as conn:
         before = conn.execute(queries.get("evaluations.rows_digest_of_old"), {"run_id": run_id}).fetchone()
+        run = evaluations.find(conn, run_id)
     assert before is not None
-    statement = "UPDATE bakeoff.evaluations SET report = report || jsonb_build_object('rows_sha256', %s::text) "
-    made.tamper("evaluations", statement + "WHERE run_id = %s", before[0], run_id)
+    report = {name: run.report[name] for name in run.report if name != "report_sha256"} | {"rows_sha256": before[0]}
+    report["identity_sha256"] = evaluations.identity(replace(run, report=report))
+    made.tamper("evaluations", "UPDATE bakeoff.evaluations SET report = %s WHERE run_id = %s", Jsonb(report), run_id)
     assert made.judge(stored).verdict
     edited_case(made)
     refused(made, stored, IntegrityError, "the cases of run .* are not what its evaluation recorded")
@@ -321,7 +338,7 @@ def test_a_run_has_a_case_for_each_question_of_the_plan(made: Planned) -> None:
     stored, run_id = narrowing(made), other_questions(made)
     statement = (  # the report of a version that kept neither digest
         "UPDATE bakeoff.evaluations SET questions_sha256 = %s, "
-        "report = report - ARRAY['identity_sha256', 'rows_sha256'] WHERE run_id = %s"
+        "report = report - ARRAY['identity_sha256', 'rows_sha256', 'report_sha256'] WHERE run_id = %s"
     )
     made.tamper("evaluations", statement, stored.plan.questions.sha256, run_id)
     refused(made, stored, IntegrityError, rf"run {run_id} has 12 cases for the plan's {made.count} questions")

@@ -106,6 +106,17 @@ def test_killed_between_its_rechecks_it_ends_in_the_same_history(server_url: str
     assert endings[0] == endings[1]
 
 
+def test_a_judgement_after_the_start_is_not_what_it_began_on(site: Rolled) -> None:
+    """Whoever runs kpi-check meanwhile moves nothing: the rollout names its judgement, and every recheck takes that."""
+    with site.connect() as conn:
+        began = recheck.judged(conn, site.stored)
+    later = site.made.judge(site.stored)
+    site.drive()
+    assert began.record_id < later.record_id
+    assert began.record_id == site.history()[0][3]["event"]["judgement"]
+    assert {"record": began.record_id, "sha256": began.sha256} == latest(site).body["began_on"]
+
+
 def test_a_changed_live_table_rolls_back(site: Rolled) -> None:
     """One byte of the candidate's chunks: whoever changed it, that is not what was judged."""
     table = site.made.wide.table_name

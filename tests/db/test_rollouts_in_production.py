@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from psycopg import errors as pg
@@ -17,6 +20,8 @@ from bakeoff.rollout import Abort, Advance, Pause, Phase, Promote, Start
 from bakeoff.stages import rollback_check
 from tests import moved, support
 from tests.moved import GREEN, SLOW, after, finished, in_production, send
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_later_lock_stays_in_production(
@@ -195,3 +200,49 @@ def test_a_check_asks_who_answers(connected: Connection, stored: Stored) -> None
     said = f"1000 of 1000 sample units still get the candidate, by {second.rollout_id}"
     with pytest.raises(IntegrityError, match=said):
         rollback_check.routed(connected, first)
+
+
+def test_psql_says_that_nothing_was_left(connected: Connection, stored: Stored) -> None:
+    """Of a rollout that ended otherwise, and when it is taken back twice: whoever meant another one hears of it."""
+    heard: list[str | None] = []
+    connected.add_notice_handler(lambda diagnostic: heard.append(diagnostic.message_primary))
+    first = send(connected, moved.started(connected, stored), Abort("ada", "off"), after(1))
+    second = moved.started(connected, stored, at=after(2))
+    for found in (first, second, second):
+        connected.execute("SELECT roll_back(%s, 'slow', 'ada')", (found.rollout_id,))
+    which = f"{second.rollout_id} is rolled back already: nothing moved"
+    assert [f"{first.rollout_id} is aborted already: nothing moved", which] == heard
+
+
+def test_the_runbook_lists_what_routes_first(connected: Connection, stored: Stored) -> None:
+    """Its statement for psql: an open rollout before one that ended while the clock was ahead; rehearsals last."""
+    rehearsal = rollouts.start(connected, stored, Start("ada"), clock="simulated", at=after(2000))
+    send(connected, rehearsal, Abort("ada", "off"), after(2001))
+    ahead = send(connected, moved.started(connected, stored, at=after(1000)), Abort("ada", "off"), after(1001))
+    found = moved.started(connected, stored)
+    text = (ROOT / "runbooks" / "rollback.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r'-c "(SELECT rollout_id, [^"]+)"', text)
+    listed = [row[0] for row in connected.execute(statement.encode()).fetchall()]
+    assert [found.rollout_id, ahead.rollout_id, rehearsal.rollout_id] == listed
+
+
+@pytest.mark.parametrize("phase", ["running", "completed"])
+def test_a_way_back_tells_when_it_was_its_turn(
+    connected: Connection, stored: Stored, database_url: str, phase: str
+) -> None:
+    """What it had to wait for is over at the instant that it tells of."""
+    found = finished(connected, stored) if phase == "completed" else moved.started(connected, stored)
+
+    def roll_back() -> datetime:
+        with support.connector(database_url)() as conn:
+            conn.execute("SELECT roll_back(%s, 'slow', 'ada')", (found.rollout_id,))
+            return rollouts.find(conn, found.rollout_id).updated_at
+
+    with ThreadPoolExecutor(1) as pool:
+        with connected.transaction():
+            connected.execute("SELECT FROM rollouts WHERE rollout_id = %s FOR UPDATE", (found.rollout_id,))
+            taken_back = pool.submit(roll_back)
+            _until_waiting(connected, 1)
+            time.sleep(1.1)
+            released = rollouts.server_time(connected)
+        assert released <= taken_back.result(30)

@@ -109,14 +109,13 @@ def test_outcomes_that_came_late(site: Site) -> None:
     assert [200, 450, 650] == [look["known"] for look in looks]
 
 
-def test_a_rollout_from_before_looks_said_what_they_knew(site: Site) -> None:
-    """Its looks are not checked, and that is said; all else holds."""
+def test_looks_that_do_not_say_what_they_knew(site: Site) -> None:
+    """Nothing ties them to the outcomes: such a rollout is not sealed."""
     site.of.start()
     site.of.tick(BEGAN + HOUR)
     site.of.act(Abort(by="bob", why="enough"), BEGAN + HOUR)
     site.tamper("rollout_events", "SET body = body #- '{event,known}' #- '{event,taken_at}' WHERE event = 'look'")
-    found = checked(site, site.seal())["looks again"]
-    assert (None, True) == (found.holds, "1 do not say what they knew" in found.said)
+    refused(site, IntegrityError, r"\.known: expected .*how many outcomes it rests on")
 
 
 def test_outcomes_that_were_deleted(site: Site) -> None:
@@ -125,7 +124,32 @@ def test_outcomes_that_were_deleted(site: Site) -> None:
     site.of.drive()
     with psycopg.connect(site.of.url, autocommit=True) as conn:
         conn.execute("DELETE FROM bakeoff.outcomes WHERE arm = 1 AND step = 2")
-    refused(site, IntegrityError, r"of r\d+-1 \d+ outcomes are left, and a look knew \d+")
+    refused(site, IntegrityError, r"of r\d+-1 \d+ outcomes are left, others than its looks counted: .*\.known: ")
+
+
+def test_outcomes_that_were_deleted_while_others_came(site: Site) -> None:
+    """As many are left as the looks knew, but not those: what `verify` would refuse is not sealed."""
+    site.of.start()
+    site.of.drive()
+    with site.of.connect() as conn:
+        ended = rollouts.find(conn).state.last_at
+    arrive(site, [(2, one) for one in outcomes(ended, "later", units=40)])
+    with psycopg.connect(site.of.url, autocommit=True) as conn:
+        statement = "DELETE FROM bakeoff.outcomes WHERE outcome_id IN (SELECT outcome_id FROM bakeoff.outcomes "
+        conn.execute(statement + "WHERE arm = 1 ORDER BY at LIMIT 20)")
+    refused(site, IntegrityError, r"of r\d+-1 \d+ outcomes are left, others than its looks counted: ")
+
+
+def test_outcomes_that_were_pruned_after_the_seal(site: Site) -> None:
+    """They are in the seal: it is the answer, and nothing is sealed again."""
+    site.of.start()
+    site.of.drive()
+    first = site.seal()
+    with psycopg.connect(site.of.url, autocommit=True) as conn:
+        conn.execute("DELETE FROM bakeoff.outcomes WHERE step = 1")
+    for ref in ("latest", first.seal.rollout_id):
+        again = site.seal(ref=ref)
+        assert (False, first.seal.number) == (again.new, again.seal.number)
 
 
 # --- Routing ----------------------------------------------------------------------------------------------------------
@@ -234,6 +258,15 @@ def test_one_rollout_by_its_id(site: Site) -> None:
     made = site.seal()
     assert [ids[1], ids[0], ids[2], running.rollout_id] == sealed(site)
     assert [ids[0], ids[2]] == [item.rollout_id for item in made.before]
+
+
+def test_a_history_whose_last_instant_has_not_come(site: Site) -> None:
+    """A clock was ahead: what `verify` would refuse is not sealed before it has come."""
+    made = on_the_wall(site)
+    site.of.act(Abort(by="bob", why="enough"), made.started_at + HOUR)
+    error = refused(site, StateError, "which has not come yet", now=made.started_at)
+    assert "after that instant" in str(error.hint)
+    assert site.seal(now=made.started_at + HOUR).new
 
 
 def test_one_that_can_not_be_sealed_any_more(site: Site) -> None:

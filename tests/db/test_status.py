@@ -8,13 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from bakeoff.adapters import locks, records, rollouts
+from bakeoff.adapters import locks, policies, records, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.cli import _status
-from bakeoff.rollout import Action, Advance, Look, Pause, Rollback, Start
+from bakeoff.rollout import Abort, Action, Advance, Look, Pause, Rollback, Start
 from bakeoff.stages import doctor, status
 from bakeoff.verdicts import Verdict
 from tests import support
@@ -212,6 +212,38 @@ def test_what_people_said_about_routing(connected: Connection, stored: Stored) -
     found = seen(connected)
     assert ("ann", "because") == (found["routing"]["killed"]["by"], found["routing"]["killed"]["reason"])
     assert found["next"].startswith("the kill switch is on")
+
+
+def test_the_kill_switch_holds_a_rollout(connected: Connection, stored: Stored) -> None:
+    """As `canary status` says it; a rehearsal routes nobody, and is not held by it."""
+    judged(connected, stored, Verdict.PASS)
+    policies.say(connected, "killed", by="ben", reason="wrong prices")
+    found = began(connected, stored, clock="simulated")
+    assert "not_due" == seen(connected)["rollout"]["held"]["reason"]
+    send(connected, found, Abort("ann", "off"), found.started_at)
+    began(connected, stored, ago=0.5)
+    found_now = seen(connected)
+    said = "the kill switch is on, by ben: wrong prices"
+    assert {"reason": "killed", "said": said} == found_now["rollout"]["held"]
+    assert [True] == [said in line for line in _status.text(found_now).splitlines() if "held by" in line]
+
+
+@pytest.mark.parametrize("rehearsed", [True, False])
+def test_no_start_that_is_refused_is_proposed(connected: Connection, stored: Stored, *, rehearsed: bool) -> None:
+    """The plan's baseline is not in production: what the refusal would say is said before."""
+    judged(connected, stored, Verdict.PASS)
+    fixed = stored.plan
+    if rehearsed:
+        found = began(connected, stored, clock="simulated")
+        for hour in (16, 32, 48):
+            at = found.started_at + timedelta(hours=hour)
+            found = send(connected, send(connected, found, GREEN, at), Advance(), at)
+    assert f"bakeoff canary start --plan {fixed.short}" in seen(connected)["next"]
+    other = locks.find(connected, fixed.candidate.config_hash)
+    locks.add_event(connected, other, "activated", at=support.NOW, reason="by hand")
+    name, digest = fixed.baseline.name, fixed.baseline.config_hash
+    following = f"bakeoff locks activate {digest}, or plan against what is in production"
+    assert f"the plan's baseline {name} ({digest}) is not in production: {following}" == seen(connected)["next"]
 
 
 def test_a_history_that_was_changed(connected: Connection, stored: Stored, database_url: str) -> None:

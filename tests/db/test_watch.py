@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bakeoff import strategy
-from bakeoff.adapters import embedded, migrations, plans, postgres, rollouts, settings
+from bakeoff.adapters import embedded, migrations, plans, policies, postgres, rollouts, settings
 from bakeoff.adapters.rollouts import Clock, Rollout
 from bakeoff.cli import _rolling
 from bakeoff.errors import DatabaseError, StateError
@@ -279,6 +279,28 @@ def test_a_step_that_is_held_is_told(database_url: str) -> None:
     assert 1 == sum("far beyond" in line for line in made.told)
     with site.connect() as conn:
         assert 1 == sum(each.kind == "held" for each in rollouts.notices(conn, site.rollout_id))
+
+
+def turned(made: Watching, site: Site, event: policies.Event) -> None:
+    """Say a word on routing, and wait until a turn has ended: the second word's turn has heard the first."""
+    before = made.turns
+    with site.connect() as conn:
+        assert policies.say(conn, event, by="ben", reason="wrong prices")
+    until(lambda: made.turns > before)
+
+
+def test_what_holds_a_rollout_is_told_once(database_url: str) -> None:
+    """The kill switch is named beside green looks; that a step's hours are not over is not news."""
+    site = Site(database_url)
+    said = "held: the kill switch is on, by ben: wrong prices"
+    with watching(site) as made:
+        for number in (1, 2):
+            turned(made, site, "killed")
+            turned(made, site, "shadow_off")
+            assert number == made.told.count(said)
+            turned(made, site, "unkilled")
+            turned(made, site, "shadow_on")
+    assert not made.said("lasts until")
 
 
 def test_a_refusal_is_not_repeated_for_ever(database_url: str) -> None:

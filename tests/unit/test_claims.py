@@ -263,12 +263,26 @@ def samples_path(below: str) -> str:
     return f".predicate.records.judgement.body.{below}"
 
 
+@pytest.mark.parametrize("change", ["verdict", "finding"])
+def test_a_recheck_is_what_its_own_judgement_comes_to(change: str) -> None:
+    """Its verdict follows from its findings, and what the look kept of them are those findings."""
+    sample = small()
+    again = sample.predicate["records"]["rechecks"][0]
+    inner = again["body"]["judgement"]
+    inner["verdict"] = "fail"
+    if change == "finding":
+        inner["findings"][0]["verdict"] = "fail"
+    samples.redigest(again)
+    place = {"verdict": "judgement.verdict", "finding": 'findings.["recheck f1"]'}[change]
+    assert ("verdict", f".predicate.records.rechecks[0].body.{place}") == failed(sample)
+
+
 def test_rechecks() -> None:
     """One that could not be taken has no findings; one of an older version does not say what it began on."""
     sample = small()
     again = deepcopy(sample.predicate["records"]["rechecks"][0])
     sample.predicate["records"]["rechecks"].append(again)
-    del again["body"]["began_on"]
+    del again["body"]["began_on"], again["body"]["judgement"]
     again["body"]["findings"] = []
     again.update(record_id=7, at=iso(121))
     again["verdict"] = again["body"]["verdict"] = "error"

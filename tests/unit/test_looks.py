@@ -76,7 +76,7 @@ def test_a_look_that_could_not_be_taken() -> None:
     look.update(findings=[], known=None, verdict="error", action="error", rechecked=False)
     seal = opened(sample)
     assert (None, None) == (place(looks.taken_right(seal)), place(relook.again(seal)))
-    assert "3 of 4 looks follow from the outcomes; 1 do not say what they knew" == relook.left(seal)
+    assert "3 of 4 looks follow from the outcomes; 1 could not be taken" == relook.left(seal)
     look.update(verdict="pass", action="go")
     assert f"{EVENTS}[2].body.event.verdict" == place(looks.decided(seal))
 
@@ -88,6 +88,7 @@ COUNTS: dict[str, tuple[Callable[[Sample], object], str]] = {
     "of latencies": (lambda s: finding_of(s, "latency_p95").update(n_candidate=999), "findings[3].n_candidate"),
     "of all": (lambda s: looks_of(s)[0].update(known=999), "known"),
     "of nothing": (lambda s: looks_of(s)[0].update(known=-1), "known"),
+    "of who knows what": (lambda s: looks_of(s)[0].update(known=None), "known"),
     "of less": (lambda s: looks_of(s)[0].update(known=3), "candidate_outcomes"),
 }
 
