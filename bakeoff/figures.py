@@ -1,7 +1,7 @@
 """Claims about the figures of both evaluations: what follows from the rows, and what is said in more than one place.
 
 Callers may rely on: each function yields what differs, the truest name of it first; values of a wrong kind raise;
-latencies and notes are not looked at, since nothing else that is sealed tells them.
+of latencies nothing but their number is looked at, of notes nothing, since nothing else that is sealed tells them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def _aggregates(seal: Sealed) -> Iterator[Difference]:
             yield from sealed.unlike(dict.fromkeys((*CASE_KEYS, *names)), row, f"rows:.{arm}[{number}]")
         told = {name: value for name, value in given.items() if name not in tallies.UNTOLD}
         yield from differ(tallies.aggregates(cases, names), told, path, close=True)
+        timed = {step: tallies.counted(item) for step, item in given["latency_ms"].items()}
+        yield from differ(dict.fromkeys(timed, tallies.timed(len(cases))), timed, f"{path}.latency_ms")
         yield from _facts(seal, arm, cases)
 
 
@@ -55,8 +57,14 @@ def copies(seal: Sealed) -> Iterator[Difference]:
     for arm in ARMS:
         run, ingest = seal.predicate["evaluations"][arm], seal.predicate["ingests"][arm]
         lock, report, path = seal.predicate["locks"][arm]["body"], run["aggregates"], f".predicate.evaluations.{arm}"
-        counts = ingest["report"]["counts"]
-        asked = {"name": run["question_set"], "sha256": run["questions_sha256"], "used": run["rows"]["count"]}
+        counts, gold = ingest["report"]["counts"], report["aggregates"]["funnel"]["in_corpus"]
+        asked = {
+            "name": run["question_set"],
+            "sha256": run["questions_sha256"],
+            "used": run["rows"]["count"],
+            "with_gold": gold["yes"] + gold["no"],
+            "not_in_corpus": gold["no"],
+        }
         corpus = {"source": ingest["corpus"], "sha256": run["corpus_sha256"], "documents": counts["documents"]}
         wanted = {"reader": lock["config"]["reader"]["kind"], "lexical": ingest["lexical"]}
         yield from differ(asked, {name: report["questions"][name] for name in asked}, f"{path}.aggregates.questions")

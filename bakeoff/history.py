@@ -6,14 +6,14 @@ Callers may rely on: each function yields what differs, the truest name of it fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import Any
 
 from bakeoff import canary, sealed, verdicts
 from bakeoff.difference import Difference
 from bakeoff.rollout import State, event_of
-from bakeoff.sealed import ARMS, Live, Sealed, differ
+from bakeoff.sealed import ARMS, ROLLBACK_CHECKS, Live, Sealed, differ
 from bakeoff.strategy import Strategy
 from bakeoff.verdicts import Severity, Verdict, overall, worst
 
@@ -46,6 +46,9 @@ def verdict(seal: Sealed) -> Iterator[Difference]:
             at = f".predicate.records.rechecks[{number}].verdict"
             yield from differ(worst(told).value, again["verdict"], at)
         yield from _rejudged(body["findings"], again["body"], f".predicate.records.rechecks[{number}].body")
+    for number, checked in enumerate(seal.predicate["records"]["rollback_checks"]):
+        made = [item["check"] for item in checked["body"]["findings"]]
+        yield from differ(list(ROLLBACK_CHECKS), made, f".predicate.records.rollback_checks[{number}].body.findings")
     judged, phase = found.value, _phase(seal)
     yield from differ(sealed.outcome(judged, phase), seal.predicate["outcome"], ".predicate.outcome")
     yield from differ(judged, seal.predicate["verdict"], ".predicate.verdict")
@@ -111,6 +114,43 @@ def clock(seal: Sealed) -> Iterator[Difference]:
             order += [(".predicate.sealed_at", given["events"][-1]["at"], seal.predicate["sealed_at"])]
     for path, before, after in order:
         yield from _late(path, before, after)
+    yield from _since(seal, judged, simulated=simulated)
+
+
+def _since(seal: Sealed, judged: str, *, simulated: bool) -> Iterator[Difference]:
+    """Yield where a state is not said to have held from when it was made, and of a wall clock written.
+
+    None held later than the next, none from before the judgement or from after the seal. A rehearsal's held from its
+    very instant. Others were written when they were decided on, but for looks and what was done at their instant: to
+    measure anew takes its time, and that instant is of before. A rollback by a clock that went back has the instant of
+    the event before it, and may have been written any time earlier.
+    """
+    events = seal.events
+    instants = [datetime.fromisoformat(item["at"]) for item in events]
+    told = [_judged_or(at, judged, events, number) for number, at in enumerate(instants)]
+    least = list(accumulate(reversed(instants if simulated else told), min))[::-1]
+    before, slow = datetime.min.replace(tzinfo=UTC), False
+    sealed_at = datetime.fromisoformat(seal.predicate["sealed_at"])
+    for number, (item, at) in enumerate(zip(events, instants, strict=True)):
+        path, since = f".predicate.rollout.events[{number}].since", datetime.fromisoformat(item["since"])
+        slow = item["event"] == "look" or (slow and at == instants[number - 1])
+        first = least[number] if simulated else max(before, least[number] - SKEW)
+        last = least[number] if simulated else (sealed_at if slow else at) + SKEW
+        if since < first:
+            yield Difference(path, f"{first.isoformat()} or later", item["since"])
+        if since > last:
+            yield Difference(path, f"{last.isoformat()} or before", item["since"])
+        before = since
+
+
+def _judged_or(at: datetime, judged: str, events: Sequence[Mapping[str, Any]], number: int) -> datetime:
+    """Return the instant *at* of an event, or when it was *judged* for a rollback of just the instant before it."""
+    raised = (
+        number > 0
+        and events[number]["event"] == "rollback"
+        and at == datetime.fromisoformat(events[number - 1]["body"]["state"]["last_at"])
+    )
+    return datetime.fromisoformat(judged) if raised else at
 
 
 def _made(seal: Sealed) -> Iterator[tuple[str, str, str]]:
@@ -123,12 +163,23 @@ def _made(seal: Sealed) -> Iterator[tuple[str, str, str]]:
         yield ".predicate.plan.created_at", lock["body"]["created_at"], planned
         yield f".predicate.ingests.{arm}.finished_at", ingest["started_at"], ingest["finished_at"]
         yield f".predicate.ingests.{arm}.finished_at", ingest["finished_at"], run["started_at"]
+        yield from _made_anew(seal, arm)
         yield f".predicate.evaluations.{arm}.finished_at", run["started_at"], run["finished_at"]
         yield f".predicate.evaluations.{arm}.finished_at", run["finished_at"], judged
     yield ".predicate.plan.created_at", planned, judged
     for kind in ("timings", "probes", "parity"):
         if (found := said["records"][kind]) is not None:
             yield f".predicate.records.{kind}.at", found["at"], judged
+
+
+def _made_anew(seal: Sealed, arm: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, before, after) of the ingests that made an arm's table anew, one after the other."""
+    found = seal.ingests(arm)
+    for number, (one, then) in enumerate(pairwise(found)):
+        path = f".predicate.ingests.{arm}.again[{number}]"
+        yield f"{path}.started_at", one["finished_at"], then["started_at"]
+        yield f"{path}.finished_at", then["started_at"], then["finished_at"]
+    yield ".predicate.sealed_at", found[-1]["finished_at"], seal.predicate["sealed_at"]
 
 
 def _late(path: str, before: str, after: str) -> Iterator[Difference]:
@@ -163,9 +214,20 @@ def _in_order(outcomes: Sequence[Live]) -> Iterator[Difference]:
         if buckets[one.unit] != one.bucket:
             yield from differ(buckets[one.unit], one.bucket, f"{path}[3]")
         before = at
-    places = [one.arrived for one in outcomes if one.arrived is not None]
-    if len(set(places)) < len(places):
-        yield Difference("rows:.outcomes", "outcomes that arrived one after the other", "one place twice")
+    yield from _arrived(outcomes)
+
+
+def _arrived(outcomes: Sequence[Live]) -> Iterator[Difference]:
+    """Yield where outcomes did not arrive one after the other: at places of their own, none of them left out.
+
+    Those whose place is not known, of a version that did not write it down, were there before all others.
+    """
+    places = [(number, one.arrived) for number, one in enumerate(outcomes) if one.arrived is not None]
+    free = set(range(len(outcomes) - len(places), len(outcomes)))
+    for number, place in places:
+        if place not in free:
+            yield Difference(f"rows:.outcomes[{number}][8]", "a place of its own, none left out", str(place))
+        free.discard(place)
 
 
 def forced(seal: Sealed) -> Iterator[Difference]:

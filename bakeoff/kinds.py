@@ -93,11 +93,20 @@ _STATE = {
     "action": ACTION.or_null(),
     **dict.fromkeys(_TIMES, INSTANT.or_null()),
 }
-_EVENT = {"kind": TEXT, "action": ACTION, "verdict": VERDICT, "findings": [{"verdict": VERDICT, "action": ACTION}]}
+_EVENT = {
+    "kind": TEXT,
+    "action": ACTION,
+    "verdict": VERDICT,
+    "findings": [{"verdict": VERDICT, "action": ACTION}],
+    **dict.fromkeys(("candidate_outcomes", "rules"), COUNT),
+    "known": COUNT.or_null(),
+    "taken_at": INSTANT.or_null(),
+    "rechecked": TRUTH,
+}
 _EVENT_AT = {
     "version": COUNT,
     "at": INSTANT,
-    "since": INSTANT.or_null(),
+    "since": INSTANT,
     "event": TEXT,
     "body": {"event": _EVENT, "state": _STATE},
 }
@@ -121,6 +130,7 @@ _AGGREGATES = {
     "means": {ANY: _MEAN},
     "funnel": {ANY: {ANY: COUNT}},
     "lost_at": {ANY: COUNT},
+    "latency_ms": {ANY: {ANY: {"n": COUNT, "reliable": TRUTH, "value": FIGURE.or_null()}}},
     "context_tokens": _MEAN,
     "by_tag": {ANY: {"questions": COUNT, "means": {ANY: _MEAN}}},
 }
@@ -133,12 +143,12 @@ _RUN: dict[str, Any] = {
     "rows": _TREE,
     "aggregates": {"aggregates": _AGGREGATES, "notes": [TEXT], "questions": OBJECT, "corpus": OBJECT},
 }
-_INGEST: dict[str, Any] = {
+_MADE: dict[str, Any] = {
     **dict.fromkeys(("ingest_id", "corpus", "lexical"), TEXT),
     **dict.fromkeys(("corpus_sha256", "table_sha256"), DIGEST),
     **dict.fromkeys(("started_at", "finished_at"), INSTANT),
-    "report": {"counts": {ANY: COUNT}},
 }
+_INGEST: dict[str, Any] = {**_MADE, "report": {"counts": {ANY: COUNT}}, "again": [_MADE]}
 _RECORD: dict[str, Any] = {
     "record_id": COUNT,
     "kind": TEXT,
@@ -186,6 +196,9 @@ ROW: dict[str, Any] = {
     ANY: FIGURE.or_null(),
 }
 """The kinds of a row's values; what is not named is a figure."""
+_LATE = (FIGURE.or_null(), FIGURE.or_null(), COUNT.or_null(), COUNT.or_null())
+OUTCOME = (INSTANT, COUNT, _one_of(ARMS), COUNT.or_null(), TRUTH, *_LATE)
+"""The kinds of a live outcome's values, in the order of `sealed.Live`."""
 _MAY_BE_NULL = frozenset(
     {".predicate.rollout", *(f".predicate.records.{name}" for name in ("timings", "probes", "parity"))}
 )
@@ -204,6 +217,17 @@ def rows(found: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield where a value of the rows, as numbers, is not of its kind."""
     for arm in ARMS:
         yield from unlike([ROW], found[arm], f"rows:.{arm}")
+
+
+def outcomes(found: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield where a live outcome of the rows, as numbers, has other values or kinds than `sealed.Live`."""
+    for number, row in enumerate(found["outcomes"]):
+        path = f"rows:.outcomes[{number}]"
+        if not isinstance(row, list) or len(row) != len(OUTCOME):
+            yield Difference(path, f"a list of {len(OUTCOME)}", _shown(row))
+            return
+        for place, (kind, value) in enumerate(zip(OUTCOME, row, strict=True)):
+            yield from unlike(kind, value, f"{path}[{place}]")
 
 
 def unlike(shape: Any, found: Any, path: str) -> Iterator[Difference]:

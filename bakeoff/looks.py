@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 from bakeoff.difference import Difference
@@ -22,6 +23,8 @@ from bakeoff.verdicts import Verdict, worst
 GUARDS = ("share_mismatch", "silence", "crossing")
 LEFT_OUT = "without_unit"
 """What says that outcomes without a unit are not compared; it is there only where there are such."""
+RULES = (2,)
+"""Those that looks name (`rollout.Look`); versions that knew others named none, nor what a look rests on."""
 _FLOOR = "_at_least"
 """What the name of a floor ends with."""
 RECHECKED = "recheck "
@@ -92,6 +95,7 @@ def decided(seal: Sealed) -> Iterator[Difference]:
     strategy = Strategy.model_validate(seal.predicate["plan"]["body"]["rollout"])
     margins = _margins(strategy)
     for look in taken(seal):
+        yield from _ruled(look)
         yield from _watched(look, margins)
         yield from _followed(look, _recheck(seal, look))
 
@@ -119,6 +123,14 @@ def _watched(look: Taken, margins: Mapping[str, float | None]) -> Iterator[Diffe
         if item["watched"] in margins:
             yield from differ(margins[item["watched"]], item["margin"], f"{at}.margin", close=True)
         yield from differ(_ACTIONS[Verdict(item["verdict"])].value, item["action"], f"{at}.action")
+
+
+def _ruled(look: Taken) -> Iterator[Difference]:
+    """Yield where a look was taken by rules that no version names, or names none though it says what it rests on."""
+    rules = look.body.get("rules")
+    if rules not in RULES and (rules is not None or "known" in look.body):
+        found = "nothing" if rules is None else str(rules)
+        yield Difference(f"{look.path}.rules", " or ".join(map(str, RULES)), found)
 
 
 def _unknown(look: Taken) -> Iterator[Difference]:
@@ -180,18 +192,22 @@ def known(looks: Sequence[Taken], outcomes: Sequence[Live]) -> Iterator[Known | 
             yield Difference(f"{look.path}.known", f"{had} to {had + len(waiting)}", str(look.known))
             return
         if wanted < len(waiting):
-            waiting.sort(key=lambda number: _place(outcomes, number))
+            waiting.sort(key=lambda number: _place(outcomes[number]))
+            if outcomes[waiting[wanted]].arrived is None:
+                yield Difference(
+                    f"rows:.outcomes[{waiting[wanted]}][8]", "when it arrived, as others came late", "null"
+                )
+                return
         fresh, waiting, had = waiting[:wanted], waiting[wanted:], look.known
         yield Known(look, tuple(fresh))
 
 
-def _place(outcomes: Sequence[Live], number: int) -> int:
-    arrived = outcomes[number].arrived
-    if arrived is None:
-        raise ValueError(f"outcome {number} came late, and nothing says when")
-    return arrived
+def _place(outcome: Live) -> int:
+    """Return when an outcome arrived; those that nothing says it of were there before the first look that says this."""
+    return -1 if outcome.arrived is None else outcome.arrived
 
 
+_KINDS = ("errors", "quality", "latency")
 _Counts = Counter[tuple[str, int, int]]
 """How many values of a kind there are, by step and arm."""
 
@@ -209,16 +225,16 @@ def counted(seal: Sealed, outcomes: Sequence[Live] | None = None) -> Iterator[Di
         if isinstance(item, Difference):
             yield item
             continue
-        for number in item.fresh:
-            one = outcomes[number]
-            for kind in _kinds(one):
-                (alone if one.unit is None else named)[kind, one.step, ARMS.index(one.arm)] += 1
+        for (step, arm, unit, *values), count in Counter(_kinds(outcomes[number]) for number in item.fresh).items():
+            counts = named if unit else alone
+            for kind in compress(_KINDS, values):
+                counts[kind, step, ARMS.index(arm)] += count
         yield from _counts(item.look, named, alone)
 
 
-def _kinds(one: Live) -> list[str]:
-    """Return what an outcome has a value of."""
-    return ["errors", *["quality"] * (one.quality is not None), *["latency"] * (one.latency_ms is not None)]
+def _kinds(one: Live) -> tuple[int, str, bool, bool, bool, bool]:
+    """Return step and arm of an outcome, whether somebody is named, and which of `_KINDS` it has a value of."""
+    return one.step, one.arm, one.unit is not None, True, one.quality is not None, one.latency_ms is not None
 
 
 def _counts(look: Taken, named: _Counts, alone: _Counts) -> Iterator[Difference]:

@@ -30,7 +30,8 @@ def _split(count: int) -> int:
 
 def root(rows: Sequence[bytes]) -> bytes:
     """Return the tree hash of *rows* in their order, 32 bytes; of no rows the hash of nothing."""
-    return _root([leaf(row) for row in rows])
+    digest_of = hashlib.sha256
+    return _root([digest_of(_LEAF + row).digest() for row in rows])  # `leaf`, for thousands of rows
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:
@@ -40,9 +41,10 @@ def _root(leaves: Sequence[bytes]) -> bytes:
     """
     if not leaves:
         return hashlib.sha256(b"").digest()
-    level = list(leaves)
+    level, digest_of = list(leaves), hashlib.sha256
     while len(level) > 1:
-        pairs = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
+        both = zip(level[::2], level[1::2], strict=False)
+        pairs = [digest_of(_NODE + left + right).digest() for left, right in both]
         level = [*pairs, *level[2 * len(pairs) :]]
     return level[0]
 

@@ -265,7 +265,7 @@ def percentile(timings: Iterable[float], q: float) -> Percentile:
     """
     if not 0.0 < q < 100.0:  # noqa: PLR2004  # a percentage
         raise ConfigError(f"percentile {q} is not between 0 and 100", hint="use 50, 95 or 99")
-    ordered = sorted(_finite(value) for value in timings)
+    ordered = sorted(map(_finite, timings))
     n = len(ordered)
     value = ordered[math.ceil(q * n / 100) - 1] if ordered else None
     return Percentile(value, n, reliable=n * min(q, 100 - q) >= 100 * TAIL)

@@ -90,7 +90,7 @@ def judge(probe: Probe, result: Result, *, names: Mapping[str, str]) -> Finding:
     if isinstance(result, Unmeasured):
         advice = result.next or probe.next
         return _finding(probe, result.verdict, None, result.reason, (), _filled(advice, names))
-    verdict, reason = _compare(probe.expect, result.value)
+    verdict, reason = compared(probe.expect, result.value)
     reason = f"{reason}; {result.note}" if result.note else reason
     advice = "" if verdict is Verdict.PASS else _filled(probe.next, names)
     return _finding(probe, verdict, result.value, reason, result.offenders, advice)
@@ -111,7 +111,7 @@ def _finding(
     )
 
 
-def _compare(expect: Expectation, value: Any) -> tuple[Verdict, str]:
+def compared(expect: Expectation, value: Any) -> tuple[Verdict, str]:
     """Return the verdict on *value*, and the comparison in words."""
     if "equals" in expect.model_fields_set:
         same = value == expect.equals and isinstance(value, bool) == isinstance(expect.equals, bool)

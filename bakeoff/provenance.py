@@ -92,12 +92,26 @@ def inputs(seal: Sealed) -> Iterator[Difference]:
         yield from differ(fixed["questions"]["sha256"], run["questions_sha256"], f"{at}.questions_sha256")
         yield from differ(fixed["questions"]["used"], run["rows"]["count"], f"{at}.rows.count")
         yield from differ(fixed["gold_share"], run["settings"]["gold_share"], f"{at}.settings.gold_share")
+        yield from _made_anew(seal, arm)
         yield from _identity(seal, arm)
     run = seal.predicate["evaluations"]["candidate"]
     made = datetime.fromisoformat(seal.predicate["plan"]["created_at"])
     if datetime.fromisoformat(run["started_at"]) < made and run["run_id"] not in fixed["known_scores"]:
         after = f"after the plan was made, at {made.isoformat()}"
         yield Difference(".predicate.evaluations.candidate.started_at", after, run["started_at"])
+
+
+def _made_anew(seal: Sealed, arm: str) -> Iterator[Difference]:
+    """Yield where a table was made anew with other content, or an ingest comes twice."""
+    path, found = f".predicate.ingests.{arm}.again", seal.ingests(arm)
+    if "again" in found[0] and not found[0]["again"]:
+        yield Difference(path, "an ingest, or nothing at all", "an empty list")
+    for number, item in enumerate(found[1:]):
+        at = f"{path}[{number}]"
+        for name in ("corpus_sha256", "table_sha256"):
+            yield from differ(found[0][name], item[name], f"{at}.{name}")
+        if item["ingest_id"] in (earlier["ingest_id"] for earlier in found[: number + 1]):
+            yield Difference(f"{at}.ingest_id", "each ingest once", item["ingest_id"])
 
 
 def _identity(seal: Sealed, arm: str) -> Iterator[Difference]:
@@ -110,7 +124,8 @@ def _identity(seal: Sealed, arm: str) -> Iterator[Difference]:
         "ingest_id": seal.predicate["ingests"][arm]["ingest_id"],
         **{name: run["aggregates"][name] for name in ("report_sha256",) if name in run["aggregates"]},
     }
-    if run["identity_sha256"] is not None:  # a run of a version that kept none
+    digests = (run["identity_sha256"], run["rows_sha256"], run["aggregates"].get("report_sha256"))
+    if any(digest is not None for digest in digests):  # or it is a run of a version that kept none of them
         path = f".predicate.evaluations.{arm}.identity_sha256"
         yield from differ(canonical.digest(body), run["identity_sha256"], path)
 

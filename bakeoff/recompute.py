@@ -178,7 +178,7 @@ Left = Callable[[Sealed], str | None]
 
 CHECKS: tuple[tuple[str, str, Check, Left], ...] = (
     ("foresight again", foreseen.SAID, foreseen.again, nothing),
-    ("findings again", "every finding and interval follows from the rows", findings, nothing),
+    ("findings again", "every gate's finding and interval follows from the rows", findings, nothing),
     ("looks again", "every finding of every look follows from the outcomes that it knew", relook.again, relook.left),
     ("routing again", "every outcome is of the arm and step that routing gave it", routing, unexplained),
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bakeoff import canonical
+from bakeoff import asked, canonical, judgements
 from bakeoff.difference import Difference
 from bakeoff.errors import InputError
 from bakeoff.sealed import ARMS, Sealed, differ
@@ -50,39 +50,11 @@ def rests_on(seal: Sealed) -> Iterator[Difference]:
         if kind != "rollback_check":
             hashed = fixed["body"]["candidate"]["CONFIG_HASH"]
             yield from differ(hashed, record["config_hash"], f"{path}.config_hash")
-    yield from _judged(seal)
+    yield from judgements.judged(seal)
     yield from _named(seal)
     yield from _timed(seal)
     yield from _echoes(seal)
-
-
-def _judged(seal: Sealed) -> Iterator[Difference]:
-    """Yield where the judgement is of other things than the plan fixes and the runs have."""
-    fixed, record = seal.predicate["plan"], seal.predicate["records"]["judgement"]
-    body, plan_ = record["body"], fixed["body"]
-    wanted = {
-        "plan_sha256": fixed["sha256"],
-        "gates_sha256": canonical.digest(plan_["gates"]),
-        "profile": plan_["gates"]["profile"],
-        "label": plan_["gates"]["label"],
-        "alpha": plan_["gates"]["alpha"],
-        "seed": plan_["seed"],
-        "questions": {"name": plan_["questions"]["name"], "sha256": plan_["questions"]["sha256"]},
-        "corpus_sha256": plan_["corpus_sha256"],
-        "accepted_blind": plan_["accepted_blind"],
-        "known_scores": plan_["known_scores"],
-        **{arm: _side(seal, arm) for arm in ARMS},
-    }
-    for name, value in wanted.items():
-        yield from differ(value, body[name], f"{_JUDGED}.body.{name}")
-    yield from differ(seal.predicate["evaluations"]["candidate"]["run_id"], record["run_id"], f"{_JUDGED}.run_id")
-
-
-def _side(seal: Sealed, arm: str) -> dict[str, Any]:
-    lock, run = seal.predicate["locks"][arm]["body"], seal.predicate["evaluations"][arm]
-    names = ("run_id", "table_sha256", "cases_sha256")
-    hashed = {"CHUNK_VERSION": lock["chunk_version"], "CONFIG_HASH": lock["config_hash"]}
-    return {"lock": lock["name"], **hashed, **{name: run[name] for name in names}}
+    yield from judgements.rechecked(seal)
 
 
 def _named(seal: Sealed) -> Iterator[Difference]:
@@ -167,7 +139,7 @@ def demanded(seal: Sealed) -> Iterator[Difference]:
 
 
 def _comes_to(kind: str, path: str, record: Mapping[str, Any] | None) -> Iterator[Difference]:
-    """Yield where the verdict of probes or parity is not that of their findings."""
+    """Yield where the verdict of probes or parity is not that of their findings, or those are not all there are."""
     if record is None:
         return
     told = [(item.get("severity", Severity.BLOCK.value), item["verdict"]) for item in record["body"]["findings"]]
@@ -175,6 +147,8 @@ def _comes_to(kind: str, path: str, record: Mapping[str, Any] | None) -> Iterato
     yield from differ(came_to.value, record["body"]["verdict"], f"{path}.body.verdict")
     yield from differ(came_to.value, record["verdict"], f"{path}.verdict")
     yield from differ(kind, record["body"]["kind"], f"{path}.body.kind")
+    of = asked.probes if kind == "probes" else asked.parity
+    yield from of(record["body"], f"{path}.body")
 
 
 def _counted(seal: Sealed, kind: str, path: str, finding: Mapping[str, Any]) -> Iterator[Difference]:
@@ -190,6 +164,7 @@ def _counted(seal: Sealed, kind: str, path: str, finding: Mapping[str, Any]) -> 
     at, body = f".predicate.records.{kind}.body", record["body"]
     for name, value in _about(seal, kind).items():
         yield from differ(value, body[name], f"{at}.{name}")
+    yield from _ingest_of(seal, kind, at, body)
     if kind == "probes":
         wanted = _inputs(seal)
         yield from differ(wanted, {name: body["inputs"][name] for name in wanted}, f"{at}.inputs")
@@ -205,15 +180,17 @@ def _about(seal: Sealed, kind: str) -> dict[str, Any]:
     about = {"lock": {"name": lock["name"], **hashed}, "run_id": run["run_id"], "table_sha256": run["table_sha256"]}
     if kind == "probes":
         return {**about, "baseline": seal.predicate["plan"]["body"]["baseline"]["CONFIG_HASH"]}
-    ingest = seal.predicate["ingests"]["candidate"]
-    return {
-        **about,
-        "ingest_id": ingest["ingest_id"],
-        **{name: run[name] for name in ("corpus_sha256", "cases_sha256")},
-    }
+    return {**about, **{name: run[name] for name in ("corpus_sha256", "cases_sha256")}}
 
 
 def _inputs(seal: Sealed) -> dict[str, Any]:
-    run, ingest = seal.predicate["evaluations"]["candidate"], seal.predicate["ingests"]["candidate"]
-    names = ("table_sha256", "corpus_sha256", "questions_sha256", "cases_sha256")
-    return {"ingest_id": ingest["ingest_id"], **{name: run[name] for name in names}}
+    run = seal.predicate["evaluations"]["candidate"]
+    return {name: run[name] for name in ("table_sha256", "corpus_sha256", "questions_sha256", "cases_sha256")}
+
+
+def _ingest_of(seal: Sealed, kind: str, path: str, body: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield where a record that counts is of no ingest of the candidate's table: the judged one, or one of its like."""
+    place, named = ("inputs.", body["inputs"]) if kind == "probes" else ("", body)
+    known = [item["ingest_id"] for item in seal.ingests("candidate")]
+    if named["ingest_id"] not in known:
+        yield Difference(f"{path}.{place}ingest_id", " or ".join(known), str(named["ingest_id"]))

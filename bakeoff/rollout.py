@@ -6,7 +6,7 @@ Callers may rely on: events and states survive the way through JSON unchanged; w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -205,7 +205,10 @@ class State:
 
     def body(self) -> dict[str, Any]:
         """Return the state as plain JSON."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: _plain(getattr(self, name)) for name in _OF_STATE}
+
+
+_OF_STATE = tuple(item.name for item in fields(State))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ CASE_KEYS = ("question_id", "question", "snapshot_size", "error", "case_sha256",
 ONE_OF_EACH = ("timings", "probes", "judgement", "parity")
 MANY = {"rechecks": "recheck", "rollback_checks": "rollback_check"}
 """Lists of records, and the kind of record that each holds."""
+ROLLBACK_CHECKS = ("routing", "active-lock", "table", "answer")
+"""What is checked after a rollback, in order: all of it, whatever the others say."""
 ROWS = ("baseline", "candidate", "facts", "outcomes", "lines")
 """What the file of the rows holds; `lines` are those that `withheld` left out of probes and parity."""
 
@@ -38,10 +40,15 @@ def _keys(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names)
 
 
-_INGEST: dict[str, Any] = {
-    **_keys("ingest_id", "corpus", "corpus_sha256", "table_sha256", "lexical", "started_at", "finished_at"),
-    "report": None,
-}
+@dataclass(frozen=True, slots=True)
+class Maybe:
+    """The shape of what an object has or leaves out."""
+
+    shape: Any
+
+
+_MADE = _keys("ingest_id", "corpus", "corpus_sha256", "table_sha256", "lexical", "started_at", "finished_at")
+_INGEST: dict[str, Any] = {**_MADE, "report": None, "again": Maybe([_MADE])}
 _EVALUATION: dict[str, Any] = {
     **_keys("run_id", "questions_sha256", "corpus_sha256", "table_sha256", "settings", "started_at", "finished_at"),
     **_keys("question_set", "cases_sha256", "identity_sha256", "rows_sha256", "aggregates"),
@@ -68,7 +75,8 @@ PREDICATE: dict[str, Any] = {
         "models": dict.fromkeys(ARMS),
     },
 }
-"""The keys of a seal's predicate: an object, a list of such, or (in a tuple) one that may be null; None: anything."""
+"""The keys of a seal's predicate: an object, a list of such, one that may be null (in a tuple) or left out (`Maybe`);
+None: anything."""
 HEAD: dict[str, Any] = _keys("count", "sha256", "previous")
 PROOF: dict[str, Any] = _keys("kind", "envelope", "arm", "index", "row", "path")
 """The keys of a file that discloses one row."""
@@ -111,6 +119,11 @@ class Sealed:
         for name, kind in MANY.items():
             for number, record in enumerate(given[name]):
                 yield kind, f".predicate.records.{name}[{number}]", record
+
+    def ingests(self, arm: str) -> list[dict[str, Any]]:
+        """Return the ingest that an arm was judged on, then those that made its table anew with the same content."""
+        judged = self.predicate["ingests"][arm]
+        return [judged, *judged.get("again", [])]
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -157,6 +170,8 @@ def unlike(shape: Any, found: Any, path: str) -> Iterator[Difference]:
     """Yield where *found* at *path* has other keys than *shape*, as `PREDICATE` writes it."""
     if shape is None or (isinstance(shape, tuple) and found is None):
         return
+    if isinstance(shape, Maybe):
+        shape = shape.shape
     if isinstance(shape, tuple):
         (shape,) = shape
     if isinstance(shape, list):
@@ -169,7 +184,8 @@ def unlike(shape: Any, found: Any, path: str) -> Iterator[Difference]:
     if not isinstance(found, Mapping):
         yield Difference(path, "an object", "null" if found is None else type(found).__name__)
         return
-    yield from (Difference(f"{path}.{name}", "a value", "nothing") for name in shape if name not in found)
+    needed = (name for name, below in shape.items() if not isinstance(below, Maybe))
+    yield from (Difference(f"{path}.{name}", "a value", "nothing") for name in needed if name not in found)
     yield from (Difference(f"{path}.{name}", "nothing", "an unknown key") for name in found if name not in shape)
     for name in shape:
         if name in found:
@@ -256,7 +272,7 @@ def by_step(outcomes: Sequence[Live], events: Sequence[Mapping[str, Any]]) -> li
 
 def _summed(step: int, arm: int, items: Sequence[Live], share: float | None) -> dict[str, Any]:
     rated = [item.quality for item in items if item.quality is not None]
-    timed = [item.latency_ms for item in items if item.latency_ms is not None]
+    timed = sorted(item.latency_ms for item in items if item.latency_ms is not None)
     instants = [item.at for item in items]
     return {
         "step": step,

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bakeoff.metrics import TAIL
+
 FUNNEL = {
     "in_corpus": "in_corpus",
     "indexed": "indexed",
@@ -29,7 +31,8 @@ ARROWS = ("in_corpus", "indexed", "snapshot", "context", "used", "right")
 MORE = ("answerable", "tags", "abstained", "context_size", "context_tokens", "pairs_cut", *LEGS)
 """What a row tells beside its figures, for these aggregates alone."""
 UNTOLD = ("latency_ms",)
-"""Aggregates that do not follow from the rows."""
+"""Aggregates that do not follow from the rows, but for how many timings there are (`timed`)."""
+_QUANTILES = {"p50": 50, "p95": 95}
 
 Row = Mapping[str, Any]
 
@@ -52,6 +55,17 @@ def aggregates(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
         "context_tokens": _mean([row["context_tokens"] for row in rows]),
         "by_tag": {tag: _of_tag(rows, tag, names) for tag in sorted({tag for row in rows for tag in row["tags"]})},
     }
+
+
+def timed(count: int) -> dict[str, dict[str, Any]]:
+    """Return by quantile what an evaluation says of *count* timings of a step, but for how long it took."""
+    reliable = {name: count * min(q, 100 - q) >= 100 * TAIL for name, q in _QUANTILES.items()}
+    return {name: {"n": count, "reliable": reliable[name]} for name in _QUANTILES}
+
+
+def counted(quantiles: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
+    """Return what is said of a step's timings beside the *quantiles* themselves, as `timed` does."""
+    return {name: {key: value for key, value in item.items() if key != "value"} for name, item in quantiles.items()}
 
 
 def means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Any]]:

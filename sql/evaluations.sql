@@ -1,8 +1,8 @@
 -- name: unfinished
--- An evaluation of the same lock, table, questions and settings that was interrupted, newest first.
+-- An evaluation of the same lock, ingest, table, questions and settings that was interrupted, newest first.
 SELECT run_id, started_at FROM evaluations
-WHERE config_hash = %(config_hash)s AND table_sha256 = %(table_sha256)s AND questions_sha256 = %(questions_sha256)s
-  AND settings = %(settings)s AND finished_at IS NULL
+WHERE config_hash = %(config_hash)s AND ingest_id = %(ingest_id)s AND table_sha256 = %(table_sha256)s
+  AND questions_sha256 = %(questions_sha256)s AND settings = %(settings)s AND finished_at IS NULL
 ORDER BY number DESC LIMIT 1;
 
 -- name: insert

@@ -21,9 +21,33 @@ WHERE ingest_id = %(ingest_id)s;
 -- Record the digest of the documents that were read.
 UPDATE ingests SET corpus_sha256 = %(corpus_sha256)s WHERE ingest_id = %(ingest_id)s;
 
+-- name: keep_forgotten
+-- Keep the row of an ingest that is forgotten: runs, probes and parity go on naming it.
+INSERT INTO ingests_forgotten (ingest_id, config_hash, corpus, stage, strict, lexical, started_at, finished_at,
+                               corpus_sha256, table_sha256, report, last_record)
+SELECT ingest_id, config_hash, corpus, stage, strict, lexical, started_at, finished_at, corpus_sha256, table_sha256,
+       report, (SELECT coalesce(max(record_id), 0) FROM records)
+FROM ingests WHERE ingest_id = %(ingest_id)s;
+
 -- name: forget
 -- Remove an ingest with its documents and rejects.
 DELETE FROM ingests WHERE ingest_id = %(ingest_id)s;
+
+-- name: every
+-- All ingests of a lock, also forgotten ones, oldest first, each with when the one before it was forgotten.
+SELECT ingest_id, config_hash, corpus, stage, strict, lexical, started_at, finished_at, corpus_sha256, table_sha256,
+       report, lag(forgotten_at) OVER w AS began_after, lag(last_record) OVER w AS last_record
+FROM (
+    SELECT number, ingest_id, config_hash, corpus, stage, strict, lexical, started_at, finished_at, corpus_sha256,
+           table_sha256, report, forgotten_at, last_record
+    FROM ingests_forgotten WHERE config_hash = %(config_hash)s
+    UNION ALL
+    SELECT NULL, ingest_id, config_hash, corpus, stage, strict, lexical, started_at, finished_at, corpus_sha256,
+           table_sha256, report, NULL, NULL
+    FROM ingests WHERE config_hash = %(config_hash)s
+) made
+WINDOW w AS (ORDER BY number NULLS LAST)
+ORDER BY number NULLS LAST;
 
 -- name: make_staging
 -- Chunks on their way: read, but not deduplicated and embedded yet.

@@ -123,6 +123,22 @@ SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day
 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
 WHERE inhparent = 'outcomes'::regclass ORDER BY day;
 
+-- name: days_of
+-- Those of some days on which a rollout has outcomes.
+SELECT day
+FROM unnest(%(days)s::date[]) AS days (day)
+CROSS JOIN LATERAL (
+    SELECT FROM outcomes
+    WHERE rollout_id = %(rollout_id)s AND at >= day::timestamp AT TIME ZONE 'UTC'
+      AND at < (day + 1)::timestamp AT TIME ZONE 'UTC'
+    LIMIT 1
+) AS there
+ORDER BY day;
+
+-- name: lock_to_drop
+-- Let nobody store outcomes until the transaction ends; readers go on.
+LOCK TABLE ONLY outcomes IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: drop_day
 -- Remove all outcomes of a day.
 DROP TABLE {table};

@@ -38,6 +38,18 @@ def _docker_runs() -> bool:
     return docker is not None and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
 
 
+def _hurried(url: str) -> str:
+    """Let a server of ours not wait for the disk: its data is thrown away, so that only a power cut could hurt it.
+
+    Processes that are killed lose nothing by it. To drop a database takes 20 ms instead of 500.
+    """
+    with psycopg.connect(url, autocommit=True) as conn:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            conn.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        conn.execute("SELECT pg_reload_conf()")
+    return url
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """URL of a server on which databases can be made; whatever was started is stopped."""
@@ -47,12 +59,12 @@ def server_url() -> Iterator[str]:
         from testcontainers.postgres import PostgresContainer
 
         with PostgresContainer(IMAGE, driver=None) as container:
-            yield container.get_connection_url()
+            yield _hurried(container.get_connection_url())
     else:
         home = Path(tempfile.mkdtemp(prefix="bakeoff-test-"))
         home.chmod(0o755)  # as root the server runs as a user of its own
         try:
-            yield embedded.ensure(home, idle_minutes=24 * 60, database="postgres")  # longer than any run of the tests
+            yield _hurried(embedded.ensure(home, idle_minutes=24 * 60, database="postgres"))  # longer than any run
         finally:
             embedded.stop(home)
             shutil.rmtree(home, ignore_errors=True)

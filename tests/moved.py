@@ -54,7 +54,14 @@ def _arm(lock: Lock) -> Arm:
     return Arm(name=lock.name, CHUNK_VERSION=lock.chunk_version, CONFIG_HASH=lock.config_hash)
 
 
-def planned(conn: Connection, locked: tuple[Lock, Lock], rollout: Strategy = USUAL, *, seed: int = 7) -> Stored:
+def planned(
+    conn: Connection,
+    locked: tuple[Lock, Lock],
+    rollout: Strategy = USUAL,
+    *,
+    seed: int = 7,
+    at: datetime = support.NOW,
+) -> Stored:
     """A stored plan of both locks."""
     made = Plan(
         baseline=_arm(locked[0]),
@@ -70,7 +77,7 @@ def planned(conn: Connection, locked: tuple[Lock, Lock], rollout: Strategy = USU
         sight=(),
         steps=(),
     )
-    return plans.insert(conn, made, at=support.NOW)
+    return plans.insert(conn, made, at=at)
 
 
 def started(conn: Connection, stored: Stored, *, at: datetime = BEGAN) -> Rollout:

@@ -13,6 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from bakeoff import asked as sealed_parity
+from bakeoff import withheld
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.config import Lock
 from bakeoff.stages import parity, parity_checks
@@ -82,7 +84,7 @@ def copy_of(server_url: str, site: Site, folder: Path) -> Iterator[Site]:
 def check(site: Site, *, model: Embedder | None = None, **options: Any) -> Checked:
     """Run parity on the site's lock."""
     with support.connector(site.url)() as conn:
-        return parity.run(
+        done = parity.run(
             conn,
             site.lock,
             model or support.embedder(),
@@ -90,6 +92,8 @@ def check(site: Site, *, model: Embedder | None = None, **options: Any) -> Check
             progress=lambda *_: None,
             at=support.NOW,
         )
+    assert [] == list(sealed_parity.parity(withheld.without("parity", done.body, {})[0], ""))  # as a seal has it
+    return done
 
 
 def failed(done: Checked) -> dict[str, str]:

@@ -11,8 +11,9 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
-from bakeoff import canonical, probes
-from bakeoff.adapters import evaluations, files, locks
+from bakeoff import asked as sealed_probes
+from bakeoff import canonical, evidence, probes, withheld
+from bakeoff.adapters import evaluations, locks, yaml_files
 from bakeoff.config import Lock
 from bakeoff.probes import ProbeFile
 from bakeoff.stages import probe
@@ -67,7 +68,7 @@ def world(server_url: str, template: str, folder: Path) -> Iterator[World]:
 
 def standard() -> ProbeFile:
     """The probes that come with the package."""
-    return probes.parse(files.read_yaml(STANDARD, what="probes file"), source="configs/probes.yaml")
+    return probes.parse(yaml_files.read(STANDARD, what="probes file"), source="configs/probes.yaml")
 
 
 def of(*given: dict[str, Any]) -> ProbeFile:
@@ -82,7 +83,15 @@ def ask(url: str, lock: str, asked: ProbeFile, *, baseline: str | None = None, r
         which = locks.find(conn, lock)
         newest = evaluations.latest(conn, which) if run else None
         other = None if baseline is None else locks.find(conn, baseline)
-        return probe.run(conn, which, asked, source="probes.yaml", now=support.NOW, run=newest, baseline=other)
+        done = probe.run(conn, which, asked, source="probes.yaml", now=support.NOW, run=newest, baseline=other)
+    follows(done)
+    return done
+
+
+def follows(done: Probed) -> None:
+    """What was found follows from what was asked, as a seal has it: none that was left alone fails to verify."""
+    told = evidence.from_decimals(evidence.as_decimals(withheld.without("probes", done.body, {})[0]))
+    assert [] == list(sealed_probes.probes(told, ""))
 
 
 def stored(url: str) -> int:

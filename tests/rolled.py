@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from bakeoff import strategy
-from bakeoff.adapters import locks, plans, rollouts
+from bakeoff.adapters import clock, locks, plans, rollouts
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.rollouts import Clock, Rollout
 from bakeoff.config import Lock
 from bakeoff.rollout import Event
-from bakeoff.stages import advance, plan, recheck, watch
+from bakeoff.stages import advance, answer, plan, recheck, watch
 from bakeoff.stages.advance import Ticked
 from bakeoff.strategy import Strategy
 from tests import judged, planned, support
@@ -111,6 +113,20 @@ class Rolled:
         return support.rows(self.url, query)
 
 
+class Steady:
+    """Stands in for `time` where answers are timed: latencies do not depend on what else the machine does."""
+
+    def __init__(self) -> None:
+        """Begin at 0."""
+        self._turns = itertools.count()
+        self._now = 0.0
+
+    def perf_counter(self) -> float:
+        """One to two milliseconds more than the last time, in seconds."""
+        self._now += 0.001 + next(self._turns) * 37 % 101 / 101_000
+        return self._now
+
+
 def add_plan(
     made: Planned, rollout: Strategy, *, traffic: float = TRAFFIC, sides: tuple[Lock, Lock] | None = None
 ) -> Stored:
@@ -135,10 +151,13 @@ def judge(made: Planned, stored: Stored) -> Rolled:
 @contextmanager
 def rolled(server_url: str, template: str, folder: Path, rollout: Strategy | None = None) -> Iterator[Rolled]:
     """Planned, evaluated, judged, the narrow lock in production."""
-    with planned.planned(server_url, template, folder) as made:
-        stored = add_plan(made, rollout or parsed())
-        made.evaluate(made.narrow)
-        made.evaluate(made.wide)
+    with ExitStack() as stack:
+        with patch.object(clock, "now", lambda: planned.LATER):  # when it is judged, and before any rollout begins
+            made = stack.enter_context(planned.planned(server_url, template, folder))
+            stored = add_plan(made, rollout or parsed())
+            with patch.object(answer, "time", Steady()):
+                made.evaluate(made.narrow)
+                made.evaluate(made.wide)
         with support.connector(made.url)() as conn:
             locks.add_event(conn, made.narrow, "activated", at=support.NOW, reason="first")
         yield judge(made, stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -121,10 +122,10 @@ def subjects(predicate: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def redigest(found: dict[str, Any]) -> None:
-    """Give a record the digest that it has now."""
+def redigest(found: dict[str, Any], lines: Mapping[str, Sequence[str]] = LINES) -> None:
+    """Give a record the digest that it has now, with the *lines* that stay with the rows."""
     names = ("kind", "plan_sha256", "config_hash", "run_id", "verdict", "body", "at")
-    whole = {**found, "body": withheld.whole(found["kind"], found["body"], ASKED, LINES.get(found["kind"], ()))}
+    whole = {**found, "body": withheld.whole(found["kind"], found["body"], ASKED, lines.get(found["kind"], ()))}
     found["sha256"] = canonical.digest({name: whole[name] for name in names})
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 from bakeoff import (
+    asked,
     canonical,
     cases,
     config,
+    judgements,
+    probes,
     provenance,
     recompute,
     rules,
@@ -55,13 +59,35 @@ STRATEGY: dict[str, Any] = {
     },
     "steps": [{"percent": 50, "hours": 2}, {"percent": 100, "hours": 2}],
 }
-RECHECKED = ({"watched": "recheck f1", "verdict": "pass", "action": "go", "margin": None, "said": "none worse"},)
-"""What a look says of KPIs that were measured anew."""
+REJUDGED = tuple(
+    recompute.plain(
+        Finding(
+            gate["name"], gate["metric"], gate["rule"], Severity(gate.get("severity", "block")), Verdict.PASS,
+            Reason.WITHIN_MARGIN, "none worse", "as planned", 0.5, 0.5, 0.0, -0.1, 0.1, n=24,
+        )
+    )
+    for gate in GATES["gates"]
+)  # fmt: skip
+"""What every gate says of KPIs that were measured anew."""
+RECHECKED = tuple(judgements.again(item, None) for item in REJUDGED if item["severity"] == Severity.BLOCK)
+"""What a look keeps of it."""
 MEANS = cases.MEANS
 ASKED = [(f"q{number:04d}", f"What is {number}?") for number in range(200)]
 PLACES = {question_id: number for number, (question_id, _) in enumerate(ASKED)}
 LINES = {"probes": ["q0003 quotes itself", "2020"]}
 """What a probe found, which warns only."""
+
+OWN = {"about": "a probe of this project", "next": "bakeoff doctor"}
+ASKED_OF_IT = [
+    item.model_dump(mode="json")
+    for item in probes.parse({"probes": [
+        {**OWN, "name": "row-counts", "kind": "sql", "query": "SELECT 1", "expect": {"empty": True}},
+        {**OWN, "name": "dedup-rate", "kind": "jq", "program": "0.2", "expect": {"between": [0.1, 0.35]},
+         "when": {"lock": "false", "otherwise": "deduplication is off"}},
+        {**OWN, "name": "quotes", "kind": "jq", "program": "[]", "expect": {"empty": True}, "severity": "warn"},
+    ]}, source="test").probes
+]  # fmt: skip
+"""The probes of the candidate's probes file; one of them does not apply."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +190,29 @@ def _steps() -> tuple[planning.StepSight, ...]:
     return planning.steps(Strategy.model_validate(STRATEGY), traffic_per_hour=50.0, seed=7)
 
 
+def latencies(count: int) -> dict[str, Any]:
+    """How long *count* answers took, as an evaluation says it."""
+    return cases.latency([{"total": 20.5 + number} for number in range(count)])
+
+
+def gold_of(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many questions have gold, and how many of these have theirs elsewhere."""
+    found = [row["in_corpus"] for row in rows]
+    return {"with_gold": found.count(0) + found.count(1), "not_in_corpus": found.count(0)}
+
+
 def evaluation(arm: str, one: Lock, rows: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]:
     """A run over *rows*."""
     report = {
         "notes": [],
-        "aggregates": {**tallies.aggregates(rows, MEANS), "latency_ms": {"total": {"p50": {"n": 1}}}},
-        "questions": {"name": "questions", "sha256": sha("questions"), "used": len(rows), "left_out": 0},
+        "aggregates": {**tallies.aggregates(rows, MEANS), "latency_ms": latencies(len(rows))},
+        "questions": {
+            "name": "questions",
+            "sha256": sha("questions"),
+            "used": len(rows),
+            "left_out": 0,
+            **gold_of(rows),
+        },
         "corpus": {"source": "python", "sha256": sha("corpus"), "documents": 9},
         "reader": "extractive",
         "lexical": "lists",
@@ -251,12 +294,17 @@ def probes_body(predicate: dict[str, Any]) -> dict[str, Any]:
     """Probes of the candidate: one passes, one warns."""
     run = predicate["evaluations"]["candidate"]
     names = ("table_sha256", "corpus_sha256", "questions_sha256", "cases_sha256")
+    file = canonical.digest({"probes": ASKED_OF_IT})
     return {
         "kind": "probes", **_about(predicate), "baseline": predicate["plan"]["body"]["baseline"]["CONFIG_HASH"],
-        "inputs": {"ingest_id": "ingest-candidate", **{name: run[name] for name in names}},
+        "inputs": {
+            "ingest_id": "ingest-candidate", "probes_sha256": file, **{name: run[name] for name in names},
+        },
+        "asked": ASKED_OF_IT, "not_asked": [{"name": "dedup-rate", "reason": "deduplication is off"}],
         "findings": [
-            {"name": "row-counts", "severity": "block", "verdict": "pass", "value": 0, "offenders": []},
-            {"name": "quotes", "severity": "warn", "verdict": "fail", "value": 2, "offenders": LINES["probes"]},
+            {"name": "row-counts", "kind": "sql", "severity": "block", "verdict": "pass", "value": 0, "offenders": []},
+            {"name": "quotes", "kind": "jq", "severity": "warn", "verdict": "fail", "value": 2,
+             "offenders": LINES["probes"]},
         ],
         "at": iso(31),
     }  # fmt: skip
@@ -269,27 +317,34 @@ def parity_body(predicate: dict[str, Any]) -> dict[str, Any]:
         "kind": "parity", **_about(predicate), "ingest_id": "ingest-candidate", "corpus": None,
         **{name: run[name] for name in ("corpus_sha256", "cases_sha256")},
         "sample": {"seed": 7, "documents": 9, "chunks": 99, "embedded": 8, "table_chunks": 99},
-        "findings": [{"check": "second-ingest", "severity": "block", "verdict": "pass", "examples": []}], "at": iso(32),
+        "findings": [
+            {"check": name, "severity": "block", "verdict": "pass", "examples": []} for name in asked.PARITY
+        ],
+        "at": iso(32),
     }  # fmt: skip
 
 
 def add_rechecks(predicate: dict[str, Any], options: Options) -> None:
     """Add a recheck, and after a rollback its check."""
     judged, fixed, hashes = predicate["records"]["judgement"], predicate["plan"]["sha256"], predicate["plan"]["body"]
+    worst = {**REJUDGED[0], "worst": [{"question_id": "q0000", "question": "What is 0?"}]}
+    anew = {**judged["body"]["candidate"], "run_id": "run-again", "cases_sha256": sha("cases again")}
+    inner = {**deepcopy(judged["body"]), "promote_check": False, "verdict": "pass", "candidate": anew, "warnings": []}
     body = {
         "verdict": "pass", "findings": list(RECHECKED), "said": "none worse",
         "run_id": "run-again", "rollout": "r20260102-1", "simulated": options.clock == "simulated",
         "began_on": {"record": 4, "sha256": judged["sha256"]},
-        "judgement": {"verdict": "pass", "findings": [
-            {"gate": str(item["watched"]).removeprefix("recheck "), "severity": "block", "verdict": item["verdict"],
-             "worst": [{"question_id": "q0000", "question": "What is 0?"}]} for item in RECHECKED
-        ]},
+        "judgement": {
+            **{name: value for name, value in inner.items() if name not in ("probes", "parity")},
+            "findings": [worst, *REJUDGED[1:]],
+        },
     }  # fmt: skip
     about = {"plan_sha256": fixed, "verdict": "pass", "at": iso(120)}
     candidate, baseline = (hashes[arm]["CONFIG_HASH"] for arm in ("candidate", "baseline"))
     predicate["records"]["rechecks"] = [record(5, "recheck", body, config_hash=candidate, run_id="run-again", **about)]
     if options.story == "rolled_back":
-        checked = {"rollout": "r20260102-1", "verdict": "pass", "findings": [{"check": "table", "verdict": "pass"}]}
+        passed = [{"check": name, "verdict": "pass"} for name in ("routing", "active-lock", "table", "answer")]
+        checked = {"rollout": "r20260102-1", "verdict": "pass", "findings": passed}
         predicate["records"]["rollback_checks"] = [record(6, "rollback_check", checked, config_hash=baseline, **about)]
 
 

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bakeoff import canonical, dsse, evidence
+from tests.leaves_again import LEAVES_AGAIN
 from tests.looked_again import FIRST_LOOK, LOOKS_AGAIN, summed_again
+from tests.records_again import RECORDS_AGAIN
 from tests.sealed import Sample, file_of, private, redigest, ring
 from tests.tampering import ROOTS, Files, files_of, restated, signed, small
 
@@ -293,6 +295,8 @@ def kind_of_value() -> Files:
 
 SIGNED_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
     **LOOKS_AGAIN,
+    **LEAVES_AGAIN,
+    **RECORDS_AGAIN,
     stranger: ("signature", ".signatures[0].keyid"),
     retired_key: ("key in use", ".predicate.sealed_at"),
     statement_type: ("statement", "._type"),
@@ -313,7 +317,7 @@ SIGNED_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
     judgement_edited: ("verdict", f"{JUDGED}.body.verdict"),
     finding_edited: ("findings again", f"{JUDGED}.body.findings[1].low"),
     timing_edited: ("rests on", f"{JUDGED}.body.timings.sha256"),
-    recheck_edited: ("verdict", ".predicate.records.rechecks[0].verdict"),
+    recheck_edited: ("rests on", ".predicate.records.rechecks[0].body.findings[0].verdict"),
     root_replaced: ("rows", ROOTS),
     row_duplicated: ("rows", "rows:.baseline[4].question_id"),
     row_added: ("inputs", ".predicate.evaluations.baseline.rows.count"),

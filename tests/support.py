@@ -173,6 +173,7 @@ def quotes_of(documents: Sequence[Document], *, words: int = 12, each: int = 1) 
 def environment(url: str | None, home: Path, **more: str) -> dict[str, str]:
     """The environment of a command under test: nothing of ours from outside, a plain terminal of fixed width."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("BAKEOFF_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode: else each would compile us anew
     kept |= {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONWARNINGS": "default"}
     kept |= {"BAKEOFF_HOME": str(home), "BAKEOFF_ARTIFACTS": str(home / "artifacts")}
     return kept | ({} if url is None else {"BAKEOFF_DATABASE_URL": url}) | more

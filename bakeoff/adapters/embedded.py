@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 from psycopg import sql
 
@@ -69,6 +69,8 @@ def running(home: Path) -> int | None:
 
 def _alive(pid: int) -> bool:
     """Return whether *pid* is a PostgreSQL server: a pid file outlives a crash, and its number is given to others."""
+    import psutil  # not for a server that answers: most commands only look for one
+
     try:
         process = psutil.Process(pid)
         return "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE
@@ -95,11 +97,23 @@ def _disown(home: Path) -> None:
 
 def _url(home: Path, database: str) -> str | None:
     """Return the URL of a server that is up, from its pid file, without loading the server's package."""
-    if running(home) is None:
+    try:
+        lines = [line.strip() for line in (_data(home) / "postmaster.pid").read_text().splitlines()]
+    except OSError:
         return None
-    lines = (_data(home) / "postmaster.pid").read_text().splitlines()
-    ready = len(lines) >= _PID_LINES and lines[_PID_LINES - 1].strip() == "ready"
-    return f"postgresql://postgres@/{database}?host={lines[4]}&port={lines[3]}" if ready else None
+    if len(lines) < _PID_LINES or lines[_PID_LINES - 1] != "ready" or not _answers(Path(lines[4]), lines[3]):
+        return None
+    return f"postgresql://postgres@/{database}?host={lines[4]}&port={lines[3]}"
+
+
+def _answers(folder: Path, port: str) -> bool:
+    """Return whether a server listens on its socket: a pid file outlives a crash."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(folder / f".s.PGSQL.{port}"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
 
 
 def _start(home: Path) -> None:
@@ -162,8 +176,8 @@ def ensure(home: Path, *, idle_minutes: float = 30.0, database: str = DATABASE) 
 
 def _stop_locked(home: Path, pid: int) -> None:
     """Shut *pid* down fast (SIGINT): sessions are rolled back and the data is whole."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).send_signal(signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
     until = time.monotonic() + _STOP_S
     while _alive(pid):
         if time.monotonic() > until:
@@ -207,7 +221,7 @@ def watch(home: Path, idle_minutes: float, pid: int, *, poll_s: float = _POLL_S)
             if running(home) == pid and _idle(home, idle_minutes * 60):
                 _stop_locked(home, pid)
     if not home.is_dir() and _alive(pid):
-        psutil.Process(pid).kill()  # its files are gone: nothing is left to shut down cleanly
+        os.kill(pid, signal.SIGKILL)  # its files are gone: nothing is left to shut down cleanly
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def insert(conn: Connection, run: Run) -> None:
 
 def unfinished(conn: Connection, run: Run) -> tuple[str, datetime] | None:
     """Return id and start of an interrupted run that *run* would repeat, or None."""
-    names = ("config_hash", "table_sha256", "questions_sha256")
+    names = ("config_hash", "ingest_id", "table_sha256", "questions_sha256")
     values = {name: getattr(run, name) for name in names} | {"settings": Jsonb(run.settings)}
     return conn.execute(queries.get("evaluations.unfinished"), values).fetchone()
 

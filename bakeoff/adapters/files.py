@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bakeoff.errors import InputError, OutsideError
 
 _TRIED_BYTES = 65_536
@@ -100,31 +98,3 @@ def read_text(path: Path, *, what: str) -> str:
         raise InputError(f"{path} is not UTF-8 (byte {error.start})", hint="save it as UTF-8") from error
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}", hint="check the path and its rights") from error
-
-
-class _OneOfEach(yaml.SafeLoader):
-    """YAML's safe loader, but a key that stands twice is an error: else the second one wins without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping. Raises ConstructorError, with the place, where a key repeats."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep=deep)
-
-
-def read_yaml(path: Path, *, what: str) -> Any:
-    """Return the YAML value in *path*. Raises InputError with line and column where it is broken."""
-    text = read_text(path, what=what)
-    try:
-        return yaml.load(text, Loader=_OneOfEach)  # noqa: S506  # a SafeLoader that is stricter
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "broken YAML"
-        raise InputError(f"{path}{where}: {problem}", hint="correct the YAML at that place") from error

@@ -96,8 +96,39 @@ def finish(conn: Connection, ingest: Ingest, *, at: datetime, table_sha256: str,
 
 
 def forget(conn: Connection, ingest: Ingest) -> None:
-    """Remove the ingest with its documents and rejects; texts and embeddings stay."""
-    conn.execute(queries.get("ingest.forget"), {"ingest_id": ingest.ingest_id})
+    """Remove the ingest with its documents and rejects; texts and embeddings stay, and that there was one (`every`)."""
+    for query in ("ingest.keep_forgotten", "ingest.forget"):
+        conn.execute(queries.get(query), {"ingest_id": ingest.ingest_id})
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One of a lock's ingests, also a forgotten one; what came before it is None of the first that is known."""
+
+    ingest: Ingest
+    began_after: datetime | None
+    """When the one before it was forgotten, by the server's clock."""
+    last_record: int | None
+    """The newest record then: what rests on this ingest's table alone has a higher number."""
+
+    @property
+    def content(self) -> tuple[str | None, str | None]:
+        """What was read and what was made of it, as digests: ingests with the same are one input."""
+        return self.ingest.corpus_sha256, self.ingest.table_sha256
+
+
+def every(conn: Connection, lock: Lock) -> list[Made]:
+    """Return all ingests of *lock*, oldest first, but those that versions before schema 9 forgot."""
+    with conn.cursor(row_factory=rows.dict_row) as cursor:
+        found = cursor.execute(queries.get("ingest.every"), {"config_hash": lock.config_hash}).fetchall()
+    around = ("began_after", "last_record")
+    return [Made(Ingest(**{k: v for k, v in row.items() if k not in around}), *map(row.get, around)) for row in found]
+
+
+def is_same(conn: Connection, lock: Lock, one: str, other: str) -> bool:
+    """Return whether two ingests of *lock*, by their ids, are one or have the same content."""
+    content = {made.ingest.ingest_id: made.content for made in every(conn, lock) if made.ingest.stage == "done"}
+    return one == other or (one in content and content[one] == content.get(other))
 
 
 def add_documents(conn: Connection, ingest_id: str, documents: Sequence[Document]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from psycopg import rows, sql
 
 from bakeoff import live
-from bakeoff.adapters import policies, queries, rollouts
+from bakeoff.adapters import policies, queries
 from bakeoff.adapters.postgres import Connection
 from bakeoff.errors import DatabaseError
 from bakeoff.live import ArmSeen, Prepared, StepSeen
@@ -44,15 +44,6 @@ class Added:
     def known(self) -> int:
         """Outcomes that were there already."""
         return self.read - self.stored
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What became of the days before a date."""
-
-    dropped: tuple[date, ...]
-    kept: tuple[date, ...]
-    """Of a rollout that is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +212,23 @@ def _latencies(conn: Connection, prepared: Prepared, step: int, values: dict[str
     return answers
 
 
-def prune(conn: Connection, *, before: date) -> Pruned:
-    """Drop the outcomes of whole days before *before*, but for those of a rollout that is on its way."""
-    with conn.transaction():
-        found = rollouts.current(conn)
-        days = [day for (day,) in conn.execute(queries.get("outcomes.days")).fetchall() if day < before]
-        kept = tuple(day for day in days if found is not None and day >= found.started_at.date())
-        dropped = tuple(day for day in days if day not in kept)
-        for day in dropped:
-            table = sql.Identifier(f"outcomes_{day:%Y%m%d}")
-            conn.execute(queries.get("outcomes.drop_day").format(table=table))
-    return Pruned(dropped, kept)
+def days(conn: Connection, *, before: date) -> list[date]:
+    """Return the days before *before* that outcomes may be of, oldest first."""
+    return [day for (day,) in conn.execute(queries.get("outcomes.days")).fetchall() if day < before]
+
+
+def days_of(conn: Connection, rollout_id: str, among: Sequence[date]) -> list[date]:
+    """Return the days *among* some on which a rollout has outcomes."""
+    values = {"rollout_id": rollout_id, "days": list(among)}
+    return [day for (day,) in conn.execute(queries.get("outcomes.days_of"), values).fetchall()]
+
+
+def lock_to_drop(conn: Connection) -> None:
+    """Let nothing be stored until the caller's transaction ends."""
+    conn.execute(queries.get("outcomes.lock_to_drop"))
+
+
+def drop(conn: Connection, day: date) -> None:
+    """Remove every outcome of a day."""
+    table = sql.Identifier(f"outcomes_{day:%Y%m%d}")
+    conn.execute(queries.get("outcomes.drop_day").format(table=table))

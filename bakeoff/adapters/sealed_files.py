@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import canonical, claims, dsse
+from bakeoff import chain as seal_chain
 from bakeoff.adapters import files, json_files, keys, sealed_artifacts
-from bakeoff.claims import Claim, Key, Link, Report
+from bakeoff.chain import Link
+from bakeoff.claims import Claim, Key, Report
 from bakeoff.dsse import Envelope
 from bakeoff.errors import InputError, UsageError
 from bakeoff.provenance import ROWS_FILE
@@ -196,7 +198,7 @@ def chain(folder: Path, asked: Asked) -> tuple[list[Link], tuple[Claim, ...]]:
     if not paths and head is None:
         raise InputError(f"{folder} holds no seals", hint="give the folder that bakeoff seal writes to")
     links = [Link(path.name, canonical.sha256_hex(_bytes(path)), verify(path, asked)) for path in paths]
-    found = claims.chain(links, head, keys=asked.keys)
+    found = seal_chain.check(links, head, keys=asked.keys)
     return links, found if unread is None else (*found[:-1], unread)
 
 

@@ -82,7 +82,7 @@ class Settings:
 class _Reader(BaseSettings, Values):
     """Lets pydantic-settings read each source by itself, so that the origin is known."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", defer_build=True)
 
 
 def without_password(url: str) -> str:
@@ -137,7 +137,9 @@ def _from_file(folder: Path, named: str | None) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     if not path.exists():
         return {}
-    data = files.read_yaml(path, what="settings file") or {}
+    from bakeoff.adapters import yaml_files  # only where there is one: see there
+
+    data = yaml_files.read(path, what="settings file") or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values")
     sections = _section(data.pop("environments", None), f"{path}: environments")

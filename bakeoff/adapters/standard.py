@@ -12,7 +12,7 @@ from typing import Any
 
 from bakeoff import probes as probe_files
 from bakeoff import rules, strategy
-from bakeoff.adapters import files
+from bakeoff.adapters import yaml_files
 from bakeoff.probes import ProbeFile
 from bakeoff.rules import Profile
 from bakeoff.strategy import Strategy
@@ -37,7 +37,7 @@ def located(path: Path) -> Path:
 
 def value(path: Path, *, what: str) -> Any:
     """Return the YAML value of *path*. Raises InputError."""
-    return files.read_yaml(located(path), what=what)
+    return yaml_files.read(located(path), what=what)
 
 
 def profile(path: Path) -> Profile:
@@ -48,7 +48,7 @@ def profile(path: Path) -> Profile:
 def probes(path: Path) -> ProbeFile:
     """Return the probes in *path*. Raises InputError, ConfigError."""
     found = located(path)
-    return probe_files.parse(files.read_yaml(found, what="probes file"), source=str(found))
+    return probe_files.parse(yaml_files.read(found, what="probes file"), source=str(found))
 
 
 def rollout(path: Path) -> Strategy:

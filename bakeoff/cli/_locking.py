@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import report, runbook
-from bakeoff.adapters import clock, files, locks
+from bakeoff.adapters import clock, files, locks, yaml_files
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.settings import Settings
 from bakeoff.config import Lock, PipelineConfig, name_problem, parse
@@ -29,7 +29,7 @@ def read(path: Path, given: dict[str, Any], name: str | None) -> Source:
 
     Raises ConfigError with every problem at once.
     """
-    data = files.read_yaml(path, what="configuration")
+    data = yaml_files.read(path, what="configuration")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values", hint="configs/baseline.yaml shows them all")
     chosen = name or str(data.pop("name", None) or path.stem)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakeoff import probes, report
-from bakeoff.adapters import evaluations, files, locks, standard
+from bakeoff.adapters import evaluations, locks, standard, yaml_files
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.postgres import Connection
 from bakeoff.config import Lock
@@ -34,7 +34,7 @@ class Subject:
 def read(file: Path | None) -> tuple[ProbeFile, str]:
     """Return the probes that hold here and the name of their file; broken jq is refused before a database is opened."""
     path = standard.located(file or _STANDARD)
-    asked = probes.parse(files.read_yaml(path, what="probes file"), source=str(path))
+    asked = probes.parse(yaml_files.read(path, what="probes file"), source=str(path))
     probe.compile_programs(asked, source=str(path))
     return asked, str(path)
 

@@ -131,6 +131,7 @@ def seal(
 
     done = stage.run(conn, signer(found, now=now), ref=ref, folder=folder(found), connect=connect, clock=clock, now=now)
     data = _row(found, done.seal) | {"new": done.new, "before": rows(found, done.before), "left": list(done.left)}
+    data["notes"] = list(done.notes)
     if out is not None:
         files.write(rows_beside(out), seals.rows_file(conn, done.seal))
         data["out"] = str(files.write(out, done.seal.file))
@@ -177,7 +178,7 @@ def made(data: Body) -> str:
     if data["key"] == adapter.DEMO:
         lines.append(f"the key `{adapter.DEMO}`: {PROVES_NOTHING}")
     lines.append(f"written to: {data['file']}")
-    lines += [report.line(said) for said in data["left"]]
+    lines += [report.line(said) for said in (*data["left"], *data["notes"])]
     lines += [f"written to: {data['out']}"] if "out" in data else []
     return "\n".join([*lines, f"next: bakeoff verify {data['file']}"])
 

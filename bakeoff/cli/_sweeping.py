@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff import plural, report, summary
 from bakeoff import sweep as sweeps
-from bakeoff.adapters import clock, files, postgres
+from bakeoff.adapters import clock, files, postgres, yaml_files
 from bakeoff.adapters.settings import Settings
 from bakeoff.cli._evaluating import NAMES
 from bakeoff.cli._shared import progress
@@ -23,11 +23,11 @@ _PAIRS = "Pairs: questions where both it and the baseline have a value."
 
 def order(path: Path, *, questions: str, corpus: str | None, baseline: str | None) -> Order:
     """Read the sweep file at *path*, and the base that it names, which stands beside it."""
-    found = sweeps.parse(files.read_yaml(path, what="sweep file"), source=str(path))
+    found = sweeps.parse(yaml_files.read(path, what="sweep file"), source=str(path))
     base: Any = found.base
     if isinstance(base, str):
         beside = path.parent / base
-        base = files.read_yaml(beside, what="configuration")
+        base = yaml_files.read(beside, what="configuration")
         if not isinstance(base, dict):
             raise ConfigError(f"{beside}: expected keys and values", hint="configs/baseline.yaml shows them all")
     if base is not None:

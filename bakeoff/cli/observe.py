@@ -13,8 +13,10 @@ import typer
 from bakeoff.cli._shared import AsJson, database, emit, group, progress
 
 if TYPE_CHECKING:
-    from bakeoff.adapters.live_outcomes import Pruned
+    from collections.abc import Sequence
+
     from bakeoff.stages.observe import Observed
+    from bakeoff.stages.prune import Kept, Pruned
 
 app = group("Take in live outcomes, by arm; drop old ones.")
 
@@ -76,17 +78,57 @@ def _text(data: dict[str, Any]) -> str:
 def prune(
     *,
     before: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="The first day that is kept.")],
+    unsealed: Annotated[
+        bool, typer.Option("--unsealed", help="Drop what no seal holds, too: it can't be sealed any more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Drop the outcomes of whole days, UTC; those of a rollout that is on its way stay."""
-    from bakeoff.adapters import live_outcomes
+    """Drop the outcomes of whole days, UTC, but for those that a rollout still needs.
+
+    Needed are the days since the start of a rollout that is on its way, and those of one that ended until a seal holds
+    its outcomes; which rollout keeps what is said. What was sealed once is in every later seal of its rollout.
+    """
+    from bakeoff.stages import prune as stage
 
     with database() as conn:
-        pruned = live_outcomes.prune(conn, before=before.date())
-    data = {name: [f"{day:%Y-%m-%d}" for day in getattr(pruned, name)] for name in ("dropped", "kept")}
-    emit(data, human=lambda: _pruned(pruned), as_json=as_json)
+        pruned = stage.run(conn, before=before.date(), unsealed=unsealed)
+    data = _days(pruned)
+    emit(data, human=lambda: _pruned(data), as_json=as_json)
 
 
-def _pruned(pruned: Pruned) -> str:
-    kept = f"; {len(pruned.kept)} days of the rollout on its way stay" if pruned.kept else ""
-    return f"{len(pruned.dropped)} days dropped{kept}"
+def _days(pruned: Pruned) -> dict[str, Any]:
+    def each(items: Sequence[Kept]) -> list[dict[str, Any]]:
+        return [
+            {"rollout": item.rollout_id, "why": item.why.value, "days": [f"{day:%Y-%m-%d}" for day in item.days]}
+            for item in items
+        ]
+
+    days = {name: [f"{day:%Y-%m-%d}" for day in getattr(pruned, name)] for name in ("dropped", "kept")}
+    return {**days, "kept_by": each(pruned.by), "lost": each(pruned.lost)}
+
+
+def _pruned(data: dict[str, Any]) -> str:
+    from bakeoff import plural, report
+
+    kept = f"; {_counted(data['kept'])} {plural.verb(len(data['kept']), 'stays', 'stay')}" if data["kept"] else ""
+    lines = [f"{_counted(data['dropped'])} dropped{kept}"]
+    lines += [
+        f"{item['rollout']}, {item['why']}: {_counted(item['days'])} of its outcomes "
+        f"{plural.are(len(item['days']))} in no seal now"
+        for item in data["lost"]
+    ]
+    if data["kept_by"]:
+        cells = [
+            (item["rollout"], len(item["days"]), item["days"][0], item["days"][-1], item["why"])
+            for item in data["kept_by"]
+        ]
+        lines.append(report.table("Days that stay", ("rollout", "days>", "first", "last", "why"), cells).terminal())
+    sealable = [item["rollout"] for item in data["kept_by"] if item["why"] != "on its way"]
+    lines += [f"next: bakeoff seal --plan {sealable[-1]}, then prune again"] if sealable else []
+    return "\n".join(lines)
+
+
+def _counted(days: Sequence[str]) -> str:
+    from bakeoff import plural
+
+    return plural.counted(len(days), "day")

@@ -39,7 +39,7 @@ _HINTS = {
     Reason.NOT_NOW: "wait for the hour; --force --reason TEXT goes on all the same",
     Reason.SKIPS_STEPS: "promote step by step; --force --reason TEXT skips them, which is recorded",
     Reason.PAUSED: "bakeoff canary resume",
-    Reason.ENDED: "bakeoff canary history says how; bakeoff canary start --plan PLAN begins another one",
+    Reason.ENDED: "bakeoff canary history {rollout} says how; bakeoff canary start --plan PLAN begins another one",
 }
 _STATUS = "bakeoff canary status"
 
@@ -93,12 +93,29 @@ def start(
     _check_free(conn)
     rollouts.check_locks(conn, stored)
     breached = _check_breach(conn, stored, force=force, why=why)
+    tables = _ingests(conn, stored)
     judged, forced = _check_judged(conn, stored, force=force, why=why)
     past = [] if breached is None else [f"{breached} was rolled back by a breach"]
     past += [] if forced is None else [f"the judgement is {forced.value}"]
     said = f"forced, {' and '.join(past)}: {why}" if past else why
     event = Start(by=by, why=said, judgement=judged.record_id)
-    return rollouts.start(conn, stored, event, clock=clock, at=now())
+    with conn.transaction():
+        locks.serialise(
+            conn
+        )  # a table that is made anew at the same time comes before this check, or finds the rollout
+        if _ingests(conn, stored) != tables:
+            raise StateError(
+                f"a table of plan {stored.plan_sha256[:12]} was made anew while its rollout was about to begin",
+                hint="bakeoff canary start again, once bakeoff shadow-ingest has ended",
+            )
+        return rollouts.start(conn, stored, event, clock=clock, at=now())
+
+
+def _ingests(conn: Connection, stored: Stored) -> list[tuple[str, str] | None]:
+    """Return id and stage of both locks' ingests as they are now, without checking their tables."""
+    sides = (stored.plan.baseline, stored.plan.candidate)
+    found = [ingests.of_lock(conn, locks.find(conn, side.config_hash)) for side in sides]
+    return [None if item is None else (item.ingest_id, item.stage) for item in found]
 
 
 def _check_free(conn: Connection) -> None:
@@ -285,7 +302,8 @@ def act(conn: Connection, ref: str, event: Event, *, now: datetime) -> Rollout:
     strategy = plans.find(conn, found.plan_sha256).plan.rollout
     outcome = canary.step(strategy, found.state, event, now)
     if not outcome.accepted:
-        raise StateError(f"{found.rollout_id}: {outcome.said}", hint=_HINTS.get(outcome.reason, _STATUS))
+        hint = _HINTS.get(outcome.reason, _STATUS).format(rollout=found.rollout_id)
+        raise StateError(f"{found.rollout_id}: {outcome.said}", hint=hint)
     if isinstance(event, Promote) and not event.force and (said := killed(conn, found)) is not None:
         raise StateError(
             f"{found.rollout_id}: {said}", hint="bakeoff route unkill --reason TEXT; or --force --reason TEXT"

@@ -15,7 +15,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, staging
+from bakeoff.adapters import chunks, datasets, ingests, lexical, locks, postgres, rollouts, staging
 from bakeoff.adapters.embedders import Embedder
 from bakeoff.adapters.ingests import Ingest
 from bakeoff.adapters.postgres import Connect, Connection
@@ -191,20 +191,35 @@ def _unchanged(conn: Connection, ingest: Ingest, corpus: datasets.Corpus, progre
 
 
 def forget(conn: Connection, lock: Lock) -> None:
-    """Remove the ingest of *lock* with its tables; embeddings stay.
+    """Remove the ingest of *lock* with its tables; embeddings stay, and what runs name the ingest by.
 
-    Raises StateError where the lock is active and has a finished table; one that was lost leaves nothing to protect.
+    Raises StateError where the lock is active and has a finished table (one that was lost leaves nothing to protect),
+    or is one of a rollout that is on its way. Nothing is dropped then.
     """
     with conn.transaction():
-        locks.serialise(conn)  # an activation at the same time comes before this check, or finds no ingest
+        locks.serialise(conn)  # an activation or a start at the same time comes before this check, or finds no ingest
         found = ingests.of_lock(conn, lock)
         unfinished = found is not None and found.stage != "done"
+        if not unfinished:
+            _refuse_rolling(conn, lock)
         if locks.active_since(conn, lock) is not None and chunks.exists(conn, lock) and not unfinished:
             raise StateError(f"{lock.name} ({lock.config_hash}) is in production", hint="activate another lock first")
         Tables(lock).drop_helpers(conn)
         chunks.drop(conn, lock)
         if found is not None:
             ingests.forget(conn, found)
+
+
+def _refuse_rolling(conn: Connection, lock: Lock) -> None:
+    """Raise StateError where a rollout that is on its way, also a simulated one, has *lock* as one of its two."""
+    found = rollouts.current(conn)
+    if found is not None and lock.config_hash in (found.baseline, found.candidate):
+        side = "baseline" if lock.config_hash == found.baseline else "candidate"
+        raise StateError(
+            f"{lock.name} ({lock.config_hash}) is the {side} of {found.rollout_id}, which is {found.phase}: "
+            "its table is not made anew meanwhile",
+            hint="bakeoff canary abort --reason TEXT, or bakeoff canary rollback --reason TEXT, first",
+        )
 
 
 def _continue(work: Work, corpus: datasets.Corpus, connect: Connect, now: Callable[[], datetime]) -> None:
@@ -231,7 +246,8 @@ def run(
 ) -> Ingested:
     """Ingest *corpus* under *lock*; continue where an earlier attempt stopped, build anew what was lost since.
 
-    Raises StateError where another ingest of the lock runs, the lock is archived, or it was made from another corpus;
+    Raises StateError where another ingest of the lock runs, the lock is archived, or it was made from another corpus,
+    and where a table would be made anew that is in production or one of a rollout on its way;
     IntegrityError where the rows of a finished ingest were changed; InputError for the first bad document under
     `strict`, with nothing left behind; ModelError where the embedder is not the lock's.
     """

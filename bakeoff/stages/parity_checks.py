@@ -183,7 +183,7 @@ def of_table(table: Table) -> Iterator[Finding]:
         [] if table.digest == recorded else [f"recorded {recorded[:16]}…, found {table.digest[:16]}…"],
         good=f"{table.lock.table_name} is what its ingest recorded ({plural.counted(table.chunks, 'chunk')})",
         bad=f"{table.lock.table_name} is not what its ingest recorded",
-        next_=f"make it anew, unless it is active: {restart}",
+        next_=f"make it anew, unless it is active or in an open rollout: {restart}",
     )
 
 

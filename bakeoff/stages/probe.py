@@ -272,6 +272,7 @@ def _body(
             "questions_sha256": None if on.run is None else on.run.questions_sha256,
             "cases_sha256": report.get("cases_sha256"),
         },
+        "asked": asked.model_dump(mode="json")["probes"],
         "findings": [finding.to_json() for finding in findings],
         "not_asked": [{"name": item.name, "reason": item.reason} for item in not_asked],
     }

@@ -161,10 +161,11 @@ def _run_fingerprints(on: Subject, check: probes.RunFingerprints) -> Result:
     del check
     if on.run is None:
         return _NO_RUN
+    made_anew = ingests.is_same(on.conn, on.lock, on.ingest.ingest_id, on.run.ingest_id)  # of the same content
     wanted = {
         "lock": (on.lock.config_hash, on.run.config_hash),
         "CHUNK_VERSION": (on.lock.chunk_version, on.run.chunk_version),
-        "ingest": (on.ingest.ingest_id, on.run.ingest_id),
+        "ingest": (on.ingest.ingest_id, on.ingest.ingest_id if made_anew else on.run.ingest_id),
         "table": (on.ingest.table_sha256, on.run.table_sha256),
         "corpus": (on.ingest.corpus_sha256, on.run.corpus_sha256),
         "corpus now": (on.ingest.corpus_sha256, ingests.corpus_digest(on.conn, on.ingest.ingest_id)[0]),

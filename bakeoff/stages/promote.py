@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff import plural
-from bakeoff.adapters import ingests, records
+from bakeoff.adapters import ingests, locks, records
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import About, Record
@@ -37,10 +37,18 @@ class Demands:
     """Digest of the probes file that holds."""
 
 
+def _unlike(run: Run, made_on: dict[str, Any]) -> str | None:
+    """Return in words what a record was made on otherwise than *run*: an equal table may be of another corpus."""
+    if made_on["table_sha256"] != run.table_sha256:
+        return "on another table"
+    return None if made_on["corpus_sha256"] == run.corpus_sha256 else "of another corpus"
+
+
 def _unfit_probes(demands: Demands, body: dict[str, Any]) -> str | None:
     inputs = body["inputs"]
-    if inputs["table_sha256"] != demands.run.table_sha256:
-        return "they were made on another table"
+    other = _unlike(demands.run, inputs)
+    if other is not None:
+        return f"they were made {other}"
     if inputs["probes_sha256"] != demands.probes_sha256:
         return "they were made with another probes file"
     if body["baseline"] != demands.baseline:
@@ -51,15 +59,15 @@ def _unfit_probes(demands: Demands, body: dict[str, Any]) -> str | None:
 def _unfit_parity(conn: Connection, demands: Demands, found: Record) -> str | None:
     """Return why a parity record does not count; one that did not pass counts whatever its sample."""
     body = found.body
-    if body["table_sha256"] != demands.run.table_sha256:
-        return "it was made on another table"
-    if found.verdict != Verdict.PASS:
-        return None
+    other = _unlike(demands.run, body)
+    if other is not None or found.verdict != Verdict.PASS:
+        return None if other is None else f"it was made {other}"
     checks = {item["check"] for item in body["findings"]}
     if absent := [name for name in MADE_AGAIN if name not in checks]:
         return f"it lacks the check {absent[0]}"
     sample = body["sample"]
-    wanted = min(LEAST_DOCUMENTS, ingests.corpus_digest(conn, demands.run.ingest_id)[1])
+    there = ingests.finished(conn, locks.find(conn, demands.run.config_hash))  # the run's may have been made anew
+    wanted = min(LEAST_DOCUMENTS, ingests.corpus_digest(conn, there.ingest_id)[1])
     if sample["documents"] < wanted:
         return f"it ingested {plural.counted(sample['documents'], 'document')} again, fewer than {wanted}"
     wanted = min(LEAST_EMBEDDED, sample["table_chunks"])

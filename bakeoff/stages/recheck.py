@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bakeoff import verdicts
+from bakeoff import judgements
 from bakeoff.adapters import clock, evaluations, ingests, locks, postgres, question_rows, records, seals
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connect, Connection
@@ -25,14 +25,6 @@ from bakeoff.gold import Passage, Question, Span
 from bakeoff.rollout import Action
 from bakeoff.stages import evaluate, judge, verify
 from bakeoff.verdicts import Severity, Verdict, overall
-
-_ACTIONS = {
-    Verdict.PASS: Action.GO,
-    Verdict.INCONCLUSIVE: Action.HOLD,
-    Verdict.NO_DATA: Action.HOLD,
-    Verdict.ERROR: Action.ERROR,
-    Verdict.FAIL: Action.ROLL_BACK,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +80,7 @@ def run(connect: Connect, found: Rollout, stored: Stored, *, now: datetime, opti
         about = About(stored.plan_sha256, found.candidate, body.get("run_id"))
         told = {**body, "rollout": found.rollout_id, "simulated": found.clock == "simulated"}
         records.add(conn, "recheck", told, about=about, at=now, verdict=verdict)
-    return Rechecked(_ACTIONS[verdict], verdict, body["said"], tuple(body["findings"]))
+    return Rechecked(judgements.ACTIONS[verdict], verdict, body["said"], tuple(body["findings"]))
 
 
 def _changed(conn: Connection, found: Rollout) -> str | None:
@@ -105,7 +97,7 @@ def _changed(conn: Connection, found: Rollout) -> str | None:
 
 
 def _failed_table(said: str) -> dict[str, Any]:
-    finding = _finding("table", Verdict.FAIL, said, None)
+    finding = judgements.finding(judgements.TABLE, Verdict.FAIL, said)
     return {"verdict": Verdict.FAIL.value, "findings": [finding], "said": said}
 
 
@@ -121,7 +113,7 @@ def _measured(connect: Connect, stored: Stored, before: Record, options: Options
         body = judge.assess(conn, stored, wanted, connect=connect)
     known = {item["gate"]: Verdict(item["verdict"]) for item in before.body["findings"]}
     blocking = [item for item in body["findings"] if item["severity"] == Severity.BLOCK]
-    findings = [_again(item, known.get(item["gate"])) for item in blocking]
+    findings = [judgements.again(item, known.get(item["gate"])) for item in blocking]
     verdict = overall((Severity.BLOCK, Verdict(item["verdict"])) for item in findings)
     return {
         "verdict": verdict.value,
@@ -130,30 +122,6 @@ def _measured(connect: Connect, stored: Stored, before: Record, options: Options
         "run_id": done.run.run_id,
         "judgement": body,
         "began_on": {"record": before.record_id, "sha256": before.sha256},
-    }
-
-
-def _again(item: dict[str, Any], before: Verdict | None) -> dict[str, Any]:
-    """Return a gate's finding as a look keeps it; not known is a pass where it was not known at the start either."""
-    found = Verdict(item["verdict"])
-    verdict = verdicts.again(found, before)
-    said = item["said"] if verdict is found else "not known, as at the start"
-    return _finding(item["gate"], verdict, f"{item['gate']}: {said}", item)
-
-
-def _finding(gate: str, verdict: Verdict, said: str, item: Mapping[str, Any] | None) -> dict[str, Any]:
-    figures = {
-        name: None if item is None else item[name] for name in ("value", "baseline", "difference", "low", "high")
-    }
-    return {
-        "watched": f"recheck {gate}",
-        "verdict": verdict.value,
-        "action": _ACTIONS[verdict].value,
-        **figures,
-        "margin": None,
-        "n_baseline": None if item is None else item["n"],
-        "n_candidate": None if item is None else item["n"],
-        "said": said,
     }
 
 

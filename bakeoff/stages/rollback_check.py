@@ -21,6 +21,7 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.config import Lock
 from bakeoff.errors import BakeoffError, IntegrityError, NotKnownError
 from bakeoff.routing import Arm
+from bakeoff.sealed import ROLLBACK_CHECKS
 from bakeoff.stages import answer, verify
 from bakeoff.stages.recheck import Options
 from bakeoff.verdicts import Verdict, worst
@@ -33,14 +34,14 @@ _PROBE = "What does this answer from?"
 
 def run(connect: Connect, found: Rollout, *, now: datetime, options: Options) -> Record:
     """Make every check of the rollback of *found* and record it."""
-    checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
-        ("routing", partial(routed, found=found)),
-        ("active-lock", partial(_active, found=found)),
-        ("table", partial(_whole, found=found)),
-        ("answer", partial(_answers, found=found, options=options)),
+    checks: tuple[Callable[[Connection], str], ...] = (
+        partial(routed, found=found),
+        partial(_active, found=found),
+        partial(_whole, found=found),
+        partial(_answers, found=found, options=options),
     )
     with connect() as conn:
-        findings = [_finding(name, check, conn) for name, check in checks]
+        findings = [_finding(name, check, conn) for name, check in zip(ROLLBACK_CHECKS, checks, strict=True)]
         verdict = worst(Verdict(item["verdict"]) for item in findings)
         body = {"rollout": found.rollout_id, "version": found.version, "verdict": verdict.value, "findings": findings}
         about = About(found.plan_sha256, found.baseline)

@@ -311,7 +311,8 @@ def _finished(going: Going, stages: Sequence[Stage], stop: tuple[Verdict, str, s
         phase = "not begun" if rollout is None else rollout.phase.replace("_", " ")
         verdict = Verdict.FAIL if rollout is None else _of_phase(rollout.phase)
         what = "the rehearsal" if rollout is not None and rollout.clock == "simulated" else "the rollout"
-        said, following = f"{what} is {phase}: the baseline answers everything", "bakeoff canary history"
+        said = f"{what} is {phase}: the baseline answers everything"
+        following = "bakeoff status" if rollout is None else f"bakeoff canary history {rollout.rollout_id}"
     rollout_id = None if rollout is None else rollout.rollout_id
     clock = going.order.given.clock if rollout is None else rollout.clock
     return Finished(tuple(stages), verdict, said, following, going.plan.plan_sha256, rollout_id, clock)

@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg import IsolationLevel
 
-from bakeoff import canonical, dsse, evidence, history, sealed
+from bakeoff import canonical, dsse, evidence, history, plural, sealed
 from bakeoff.adapters import plans, rollouts, seal_head, seals
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.keys import Signer
@@ -29,7 +29,7 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import IntegrityError, NotKnownError, StateError
 from bakeoff.evidence import Subject
 from bakeoff.rollout import OPEN
-from bakeoff.stages import seal_parts
+from bakeoff.stages import seal_check, seal_ingests, seal_live, seal_parts
 from bakeoff.stages.seal_parts import Rows
 
 _ROLLOUT = re.compile(r"r\d{8}-\d+")
@@ -48,7 +48,9 @@ class Made:
     rows: bytes | None = None
     """The rows file of a seal that was appended."""
     left: tuple[str, ...] = ()
-    """In words: earlier rollouts without a seal that can't be sealed any more, since what they rest on was changed."""
+    """In words: earlier rollouts without a seal: what they rest on was changed, or their last instant is to come."""
+    notes: tuple[str, ...] = ()
+    """In words: what a reader has to know of the seal beside what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class _Evidence:
     subjects: tuple[Subject, ...]
     predicate: dict[str, Any]
     rows: bytes
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -138,6 +141,8 @@ def _meant(conn: Connection, signer: Signer, ref: str, given: _Given) -> Made:
             before.append(_sealed(conn, signer, stored, item, given).seal)
         except IntegrityError as error:
             lost.append(f"{item.rollout_id} has no seal, and can't be sealed any more: {error}")
+        except StateError as error:
+            lost.append(f"{item.rollout_id} has no seal yet: {error}")
     made = _sealed(conn, signer, stored, found, given)
     return replace(made, before=tuple(before), left=tuple(lost))
 
@@ -149,11 +154,13 @@ def _is_sealed(conn: Connection, found: Rollout) -> bool:
 
 
 def _sealed_whole(conn: Connection, found: Rollout) -> seals.Stored | None:
-    """Return the seal of a rollout as it stands that holds more outcomes than are left: `outcomes prune` took them."""
+    """Return the seal of a rollout as it stands, where outcomes of it were pruned and none came since."""
     last = seals.of_rollout(conn, found.rollout_id)
     if last is None or (told := _rollout_of(last))["version"] != found.version:
         return None
-    return last if seals.outcomes_left(conn, found.rollout_id) < told["outcomes"]["rows"]["count"] else None
+    if seals.outcomes_left(conn, found.rollout_id) >= told["outcomes"]["rows"]["count"]:
+        return None
+    return None if seal_live.came_since(conn, found, last) else last
 
 
 def _rollout_of(last: seals.Stored) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def _sealed(conn: Connection, signer: Signer, stored: Stored, found: Rollout | N
         at = found.state.last_at.isoformat()
         raise StateError(
             f"{found.rollout_id} last moved at {at}, which has not come yet: a clock was ahead",
-            hint="bakeoff seal after that instant; bakeoff canary history shows what moved when",
+            hint=f"bakeoff seal after that instant; bakeoff canary history {found.rollout_id} shows what moved when",
         )
     judged = seal_parts.judgement(conn, stored, found)
     collected = _collected(conn, stored, judged, found, given)
@@ -193,7 +200,9 @@ def _sealed(conn: Connection, signer: Signer, stored: Stored, found: Rollout | N
     number = 1 if before is None else before.number + 1
     previous = None if before is None else before.payload_sha256
     of_the_seal = {"number": number, "previous": previous, "sealed_at": given.now.isoformat()}
-    payload = evidence.statement(collected.subjects, collected.predicate | of_the_seal)
+    predicate = collected.predicate | of_the_seal
+    seal_check.require(collected.subjects, predicate)
+    payload = evidence.statement(collected.subjects, predicate)
     made = seals.Stored(
         number=number,
         payload_sha256=canonical.sha256_hex(payload),
@@ -207,7 +216,7 @@ def _sealed(conn: Connection, signer: Signer, stored: Stored, found: Rollout | N
         envelope=dsse.sign(payload, signer.key),
     )
     seals.insert(conn, made, collected.rows)
-    return Made(made, new=True, rows=collected.rows)
+    return Made(made, new=True, rows=collected.rows, notes=collected.notes)
 
 
 def _ended(found: Rollout, left: Sequence[Rollout] = ()) -> Rollout:
@@ -245,16 +254,17 @@ def _collected(conn: Connection, stored: Stored, judged: Record, found: Rollout 
     """
     both = seal_parts.both(conn, stored)
     runs = {arm: seal_parts.run_of(conn, judged.body[arm]) for arm in both}
+    rested = {**seal_parts.rests_on(conn, judged), "judgement": judged}
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(_cases, given.connect, runs)
-        part, live = (None, Rows(())) if found is None else seal_parts.of_rollout(conn, found, stored)
+        part, live, doubtful = (None, Rows(()), 0) if found is None else seal_parts.of_rollout(conn, found, stored)
         predicate: dict[str, Any] = {
             "clock": given.clock if given.clock and found is None else seal_parts.clock(conn, stored, found),
             "outcome": sealed.outcome(str(judged.verdict), None if found is None else found.phase),
             "verdict": judged.verdict,
             "locks": {arm: seal_parts.lock(conn, which) for arm, which in both.items()},
             "plan": _plan_part(stored),
-            "ingests": {arm: seal_parts.ingest(conn, which, judged.body[arm]) for arm, which in both.items()},
+            "ingests": seal_ingests.both(conn, both, runs, rested, found),
             "rollout": part,
             "accepted": seal_parts.accepted(stored),
             "environment": seal_parts.environment(conn, both),
@@ -263,11 +273,18 @@ def _collected(conn: Connection, stored: Stored, judged: Record, found: Rollout 
     lines = {arm: rows for arm, (rows, _) in read.items()}
     predicate["evaluations"] = {arm: seal_parts.evaluation(of, lines[arm]) for arm, of in runs.items()}
     facts = {arm: seal_parts.facts(conn, which, read[arm][1]) for arm, which in both.items()}
-    rested = {**seal_parts.rests_on(conn, judged), "judgement": judged}
     predicate["records"], texts = _records(conn, rested, found, lines["baseline"].places)
     predicate["forced"] = _forced(predicate["records"]["judgement"], part)
     rows = _rows_file(lines, {"facts": facts, "lines": texts}, live)
-    return _Evidence(_subjects(predicate, rows), predicate, rows)
+    return _Evidence(_subjects(predicate, rows), predicate, rows, _in_doubt(found, doubtful))
+
+
+def _in_doubt(found: Rollout | None, units: int) -> tuple[str, ...]:
+    if found is None or not units:
+        return ()
+    counted = plural.counted(units, "unit")
+    said = f"{counted} of {found.rollout_id} {plural.verb(units, 'counts', 'count')} as new, though outcomes of "
+    return (f"{said}{plural.verb(units, 'it', 'them')} may have been sealed before: their names were pruned",)
 
 
 def _forced(judged: dict[str, Any], part: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import platform
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from bakeoff import __version__, canonical, evidence, looks, merkle, routing, sealed, tallies, withheld
-from bakeoff.adapters import evaluations, ingests, locks, policies, postgres, records, rollouts, seals, tables
+from bakeoff import __version__, canonical, evidence, looks, merkle, sealed, tallies, withheld
+from bakeoff.adapters import evaluations, locks, policies, postgres, records, rollouts, seals, tables
 from bakeoff.adapters.evaluations import Run
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.postgres import Connection
@@ -24,8 +24,8 @@ from bakeoff.adapters.rollouts import Rollout
 from bakeoff.cases import MEANS
 from bakeoff.config import Lock
 from bakeoff.errors import InputError, IntegrityError, NotKnownError
-from bakeoff.sealed import ARMS, Live, Sealed
-from bakeoff.stages import verify
+from bakeoff.sealed import ARMS, Sealed
+from bakeoff.stages import seal_live
 
 KINDS = ("timings", "probes", "parity")
 """Records that a judgement may rest on, by their names in it."""
@@ -57,21 +57,6 @@ def lock(conn: Connection, which: Lock) -> dict[str, Any]:
     """Return a lock as it was stored; that it is, was checked when it was found."""
     body, sha256 = seals.lock_body(conn, which.config_hash)
     return {"body": body, "sha256": sha256}
-
-
-def ingest(conn: Connection, which: Lock, judged: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ingest of a lock; its chunk table is what it recorded, and what was judged. Raises IntegrityError."""
-    found = ingests.finished(conn, which)
-    if found.table_sha256 != judged["table_sha256"]:
-        raise IntegrityError(
-            f"{which.name} ({which.config_hash}) was ingested anew since it was judged: expected table "
-            f"{judged['table_sha256'][:16]}…, found {str(found.table_sha256)[:16]}…",
-            hint="evaluate and judge again: bakeoff kpi-check --promote-check",
-        )
-    verify.table(conn, which, found)
-    names = ("ingest_id", "corpus", "corpus_sha256", "table_sha256", "lexical", "report")
-    times = {name: _iso(getattr(found, name)) for name in ("started_at", "finished_at")}
-    return {name: getattr(found, name) for name in names} | times
 
 
 def run_of(conn: Connection, judged: Mapping[str, Any]) -> Run:
@@ -154,7 +139,8 @@ def record(found: Record, places: Mapping[str, int]) -> tuple[dict[str, Any], li
             f"record {found.record_id} ({found.kind}): {error}",
             hint="judge again: bakeoff kpi-check --promote-check",
         ) from error
-    return {**asdict(found), "at": _iso(found.at), "body": body}, lines
+    told = {item.name: getattr(found, item.name) for item in fields(found)}
+    return {**told, "at": _iso(found.at), "body": body}, lines
 
 
 def judgement(conn: Connection, stored: Stored, found: Rollout | None) -> Record:
@@ -192,8 +178,10 @@ def clock(conn: Connection, stored: Stored, found: Rollout | None) -> str:
 # --- The rollout ------------------------------------------------------------------------------------------------------
 
 
-def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[str, Any], Rows]:
-    """Return the whole history of a rollout with what it did to both arms, and the live outcomes as rows.
+def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[str, Any], Rows, int]:
+    """Return the whole history of a rollout with what it did to both arms, the live outcomes as rows, units in doubt.
+
+    How many are, `seal_live.collected` says, and which those are.
 
     Raises IntegrityError where the history is not what its own replay makes, or outcomes are gone that a look knew.
     """
@@ -203,55 +191,20 @@ def of_rollout(conn: Connection, found: Rollout, stored: Stored) -> tuple[dict[s
         {"version": item.version, "at": _iso(item.at), "since": began, "event": item.event, "body": item.body}
         for item, began in zip(rollouts.history(conn, found.rollout_id), since, strict=True)
     ]
-    live, lines, numbers = _live(conn, found)
-    rows = Rows(tuple(lines))
+    outcomes = seal_live.collected(conn, found)
+    live = outcomes.live()
+    rows = Rows(tuple(outcomes.lines()))
     names = ("rollout_id", "plan_sha256", "salt", "clock", "version")
     body = {name: getattr(found, name) for name in names} | {"state": found.state.body(), "events": events}
-    body |= {"routing": _routing(conn, found, numbers), "outcomes": {"by_step": sealed.by_step(live, events)}}
+    body |= {"routing": outcomes.routing(found.salt), "outcomes": {"by_step": sealed.by_step(live, events)}}
     body["outcomes"]["rows"] = rows.body()
     missing = next(looks.counted(Sealed({"rollout": body}), live), None)
     if missing is not None:
         raise IntegrityError(
             f"of {found.rollout_id} {len(live)} outcomes are left, others than its looks counted: {missing}",
-            hint="outcomes were pruned or deleted before they were sealed: restore them from a backup",
+            hint="outcomes were deleted or pruned (--unsealed) before they were sealed: restore them from a backup",
         )
-    return body, rows
-
-
-def _live(conn: Connection, rollout: Rollout) -> tuple[list[Live], list[bytes], dict[str, int]]:
-    """Return the live outcomes, each as a sealed row, and the number of each unit.
-
-    Who asked is sealed as a bucket of 10,000 and a number in order of appearance, not as a person.
-    """
-    live, found = list[Live](), list[list[Any]]()
-    numbers: dict[str, int] = {}
-    buckets: dict[str, int] = {}
-    for at, step, arm, unit, ok, latency, quality, arrived in seals.outcomes(conn, rollout.rollout_id):
-        if unit is not None and unit not in numbers:
-            numbers[unit], buckets[unit] = len(numbers), routing.bucket(rollout.salt, unit)
-        who = (None, None) if unit is None else (buckets[unit], numbers[unit])
-        iso = at.astimezone(UTC).isoformat()
-        live.append(Live(iso, step, ARMS[arm], who[0], ok, latency, quality, who[1], arrived))
-        found.append([iso, step, ARMS[arm], who[0], ok, _figure(latency), _figure(quality), who[1], arrived])
-    return live, canonical.encode_each(found), numbers
-
-
-def _figure(value: float | None) -> str | None:
-    return None if value is None else repr(value)
-
-
-def _routing(conn: Connection, found: Rollout, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return what people said about routing while it moved real traffic, and what held when it began; units as rows."""
-    if found.clock != "wall":
-        return []
-    until = found.state.ended_at or found.updated_at
-    names = ("event", "arm", "by", "reason")
-    return [
-        {name: getattr(word, name) for name in names}
-        | {"at": _iso(word.at), "unit": numbers.get(word.value)}
-        | {"bucket": routing.bucket(found.salt, word.value) if word.value else None}
-        for word in seals.said(conn, since=found.started_at, until=until)
-    ]
+    return body, rows, outcomes.doubtful
 
 
 # --- People and machines ----------------------------------------------------------------------------------------------

@@ -220,8 +220,9 @@ def _next_of_plan(parts: Mapping[str, Body | None], plan: Body, rollout: Body | 
     explain = f"bakeoff explain {plan['baseline_hash']} {plan['candidate_hash']}"
     if judgement is None:
         return "bakeoff run --resume, or bakeoff kpi-check --promote-check"
-    rehearsed = rollout is not None and rollout["clock"] == "simulated" and rollout["phase"] == Phase.COMPLETED
-    if rollout is not None and rollout["plan"] == plan["plan"] and not rehearsed:
+    own = rollout is not None and rollout["plan"] == plan["plan"]
+    rehearsed = own and rollout is not None and _is_good_rehearsal(rollout)
+    if rollout is not None and own and not rehearsed:
         return "nothing" if rollout["phase"] == Phase.COMPLETED else explain
     if judgement["verdict"] == "fail":
         return explain
@@ -230,6 +231,10 @@ def _next_of_plan(parts: Mapping[str, Body | None], plan: Body, rollout: Body | 
     if judgement["verdict"] != "pass" or not judgement["promote_check"]:
         return f"bakeoff kpi-check --plan {plan['plan']} --promote-check"
     return _next_start(parts["active"], plan, rehearsed=rehearsed)
+
+
+def _is_good_rehearsal(rollout: Body) -> bool:
+    return bool(rollout["clock"] == "simulated" and rollout["phase"] == Phase.COMPLETED)
 
 
 def _next_start(active: Body | None, plan: Body, *, rehearsed: bool) -> str:

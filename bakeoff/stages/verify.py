@@ -16,5 +16,6 @@ def table(conn: Connection, lock: Lock, ingest: Ingest) -> None:
         raise IntegrityError(
             f"the chunk table {lock.table_name} is not what its ingest recorded: "
             f"expected {str(ingest.table_sha256)[:16]}…, found {found[:16]}…",
-            hint=f"make it anew, unless it is active: bakeoff shadow-ingest --restart --lock {lock.config_hash} CORPUS",
+            hint="make it anew, unless it is active or in an open rollout: "
+            f"bakeoff shadow-ingest --restart --lock {lock.config_hash} CORPUS",
         )

@@ -51,7 +51,6 @@ def project(folder: Path) -> Project:
         folder / "questions.jsonl", [item | {"question": " ".join(item["question"].split()[::-1])} for item in asked]
     )
     env = support.environment(None, folder / "home", PYTHONPATH=str(common.ROOT))
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
     found = Project(folder, None, env)
     found.write("a.yaml", support.parts())
     found.write("b.yaml", support.parts(chunking={"size": 80}))

@@ -14,7 +14,7 @@ import pytest
 import typer
 from junitparser import JUnitXml
 
-from bakeoff.adapters import files
+from bakeoff.adapters import yaml_files
 from bakeoff.cli.main import app
 from tests.cli.conftest import Project
 from tests.command_reference import ROOT, commands, mentions, problem
@@ -27,7 +27,7 @@ KNOWN = {"BASELINE": "0" * 16, "CANDIDATE": "f" * 16, "PLAN": "1" * 64}
 
 def workflow() -> dict[Any, Any]:
     """The parsed file; `on` is true in YAML 1.1."""
-    found: dict[Any, Any] = files.read_yaml(WORKFLOW, what="workflow")
+    found: dict[Any, Any] = yaml_files.read(WORKFLOW, what="workflow")
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from bakeoff.cli import main
 from tests import support
 
 COMMANDS = [
@@ -58,13 +59,20 @@ def test_every_command_is_here() -> None:
     """No command lacks its snapshot."""
     from typer.main import get_command
 
-    from bakeoff.cli.main import app
-
     found = {""}
-    for name, item in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group, as Typer makes it
+    for name, item in get_command(main.app).commands.items():  # type: ignore[attr-defined]  # a group, as Typer makes it
         found.add(name)
         found |= {f"{name} {below}" for below in getattr(item, "commands", {})}
     assert set(COMMANDS) == found
+
+
+@pytest.mark.parametrize("argv", [["seal", "--json"], ["seals", "list"], ["--version"], ["sael"], []])
+def test_only_the_command_that_is_asked_for_is_built(argv: list[str]) -> None:
+    """To build them all takes longer than many a command; without one that is known the whole list is there."""
+    built = main.built_for(argv)
+    names = {item.name for item in built.registered_commands} | {item.name for item in built.registered_groups}
+    known = {name for name in COMMANDS if name and " " not in name}
+    assert (known & {*argv} or known) == names
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

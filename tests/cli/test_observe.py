@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -47,10 +48,10 @@ def test_a_file_is_stored_once(rolling: Project) -> None:
 
 def test_standard_input_is_read(rolling: Project) -> None:
     """Without a file, or as -; outcomes without a time are of now."""
-    for arguments in (("observe",), ("observe", "-")):
+    for arguments, ok in ((("observe",), "false"), (("observe", "-"), "true")):  # alike in one second they are one
         done = subprocess.run(
             support.command(*arguments),
-            input='{"arm": "candidate", "ok": false}\n',
+            input=f'{{"arm": "candidate", "ok": {ok}}}\n',
             env=rolling.env,
             cwd=rolling.folder,
             capture_output=True,
@@ -133,9 +134,31 @@ def test_a_byte_order_mark_is_no_part_of_a_line(rolling: Project) -> None:
 
 
 def test_days_are_pruned(rolling: Project, fresh: Project) -> None:
-    """Those of the rollout on its way stay; with nothing stored nothing is dropped."""
-    rolling.run("observe", written(rolling, 5))
+    """Those of the rollout on its way stay, which is said; with nothing stored nothing is dropped."""
+    rollout = rolling.json("observe", written(rolling, 5))["rollout"]
     done = rolling.run("outcomes", "prune", "--before", "2026-01-07")
-    assert (0, "0 days dropped; 1 days of the rollout on its way stay\n") == (done.returncode, done.stdout)
-    assert {"dropped": [], "kept": ["2026-01-05"]} == rolling.json("outcomes", "prune", "--before", "2026-01-07")
-    assert {"dropped": [], "kept": []} == fresh.json("outcomes", "prune", "--before", "2026-01-07")
+    assert (0, "0 days dropped; 1 day stays") == (done.returncode, done.stdout.partition("\n")[0])
+    line = next(line for line in done.stdout.splitlines() if rollout in line)
+    assert [rollout, "1", "2026-01-05", "2026-01-05", "on its way"] == re.split(r"\s{2,}", line.strip(" │|"))
+    wanted = {"rollout": rollout, "why": "on its way", "days": ["2026-01-05"]}
+    kept = {"dropped": [], "kept": ["2026-01-05"], "kept_by": [wanted], "lost": []}
+    assert kept == rolling.json("outcomes", "prune", "--before", "2026-01-07", "--unsealed")
+    nothing: dict[str, list[str]] = {"dropped": [], "kept": [], "kept_by": [], "lost": []}
+    assert nothing == fresh.json("outcomes", "prune", "--before", "2026-01-07")
+
+
+def test_days_that_no_seal_has(fresh: Project) -> None:
+    """They stay, and what seals them is said; `--unsealed` drops them, and says whose they were."""
+    sides = moved.sides(str(fresh.url))
+    with support.connector(str(fresh.url))() as conn:
+        found = moved.started(conn, moved.planned(conn, sides))
+    assert found.rollout_id == fresh.json("observe", written(fresh, 5), "--rollout", found.rollout_id)["rollout"]
+    with support.connector(str(fresh.url))() as conn:
+        moved.send(conn, found, Abort("ada", "off"), after(10))
+    done = fresh.run("outcomes", "prune", "--before", "2026-01-07")
+    assert "0 days dropped; 1 day stays\n" in done.stdout
+    assert "not sealed as it stands" in done.stdout
+    assert f"next: bakeoff seal --plan {found.rollout_id}, then prune again\n" in done.stdout
+    done = fresh.run("outcomes", "prune", "--before", "2026-01-07", "--unsealed")
+    told = f"{found.rollout_id}, not sealed as it stands: 1 day of its outcomes is in no seal now\n"
+    assert (0, f"1 day dropped\n{told}") == (done.returncode, done.stdout)

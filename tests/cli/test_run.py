@@ -251,7 +251,7 @@ def test_a_rolled_back_rollout_is_not_begun_again(begun: Project) -> None:
     _kill_at(begun, "look: ")
     support.rows(str(begun.url), "SELECT bakeoff.roll_back(rollout_id, 'slow', 'ann') FROM rollouts")
     found = begun.json("run", "--resume", code=1)
-    assert ("fail", "bakeoff canary history") == (found["verdict"], found["next"])
+    assert ("fail", f"bakeoff canary history {found['rollout_id']}") == (found["verdict"], found["next"])
     assert 1 == begun.run("run", "--resume").returncode
     assert "explain" in begun.json("status")["next"]
     assert "Not reached: rolled back at" in begun.run("runbook", "latest").stdout

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from bakeoff import canonical
+from bakeoff import asked, canonical
 from bakeoff.adapters import keys
 from bakeoff.claims import FROM_ROWS
 from tests import sealed_files as written
 from tests import support
 from tests.cli.conftest import Project, make
+from tests.command_reference import ROOT
 from tests.sealed import private
 from tests.support import NOW
 
@@ -72,6 +73,15 @@ def test_in_words(project: Project, snapshot: SnapshotAssertion) -> None:
     done = project.run("verify", seal(project), *KEY)
     assert (0, "") == (done.returncode, done.stderr)
     assert snapshot == shown(done.stdout)
+
+
+def test_what_an_older_seal_does_not_say_is_said_whole(project: Project) -> None:
+    """It holds, and below the table stands all that could not be checked of it."""
+    folder = ROOT / "artifacts" / "example"
+    (path,) = folder.glob("*.seal.json")
+    done = project.run("verify", path, "--public-key", folder / "example.pub.pem")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert f"{asked.MEASURED}{asked.UNASKED}" in " ".join(done.stdout.split())
 
 
 def test_no_driver_is_loaded(project: Project) -> None:
@@ -231,10 +241,11 @@ def test_what_can_not_be_verified_at_all(project: Project, arguments: tuple[str,
 
 def test_a_file_that_is_no_seal(project: Project) -> None:
     """It does not verify: exit code 1, with what is wrong."""
-    for text in ("", "{}", "[1]", "not JSON", "[" * 10_000):
+    for text, path in (("", "."), ("{}", ".payload"), ("[1]", "."), ("not JSON", "."), ("[" * 10_000, ".")):
         project.write("x.json", text)
         failed = project.json("verify", "x.json", *KEY, code=1)["failed"]
-        assert ("envelope", ".") == (failed["name"], failed["path"])
+        assert ("envelope", path) == (failed["name"], failed["path"])
+        assert "an envelope has payload, payloadType, signatures" in failed["expected"]
 
 
 def test_without_the_rows(project: Project) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def test_a_broken_line_stores_nothing(connected: Connection, found: Rollout, dat
     with pytest.raises(InputError, match="test:33333: latency_ms is -1, expected a number from 0"):
         take(connected, found, lines)
     assert [] == stored_rows(database_url)
-    assert live_outcomes.Pruned((), ()) == live_outcomes.prune(connected, before=date(2030, 1, 1))
+    assert [] == live_outcomes.days(connected, before=date(2030, 1, 1))
     assert 0 == take(connected, found, []).added.read
 
 
@@ -307,15 +307,3 @@ def test_little_is_seen_of_little(connected: Connection, found: Rollout) -> None
     (seen,) = live_outcomes.seen(connected, found.rollout_id, until=after(9), prepared=prepared, step=1)
     assert (0, 1, 0) == (seen.baseline.errors.n, seen.candidate.errors.n, len(seen.candidate.latency))
     assert () == live_outcomes.seen(connected, found.rollout_id, until=after(9))[0].candidate.latency
-
-
-def test_old_days_are_dropped_but_for_those_on_their_way(
-    connected: Connection, found: Rollout, database_url: str
-) -> None:
-    """Whole days before a date; those since the start of a rollout that has not ended stay."""
-    take(connected, found, [line(24.0 * day, id=str(day)) for day in range(4)])
-    days = [moved.BEGAN.date() + timedelta(days=day) for day in range(4)]
-    assert live_outcomes.Pruned((), tuple(days)) == live_outcomes.prune(connected, before=date(2030, 1, 1))
-    send(connected, found, Abort("ada", "enough"), after(90))
-    assert live_outcomes.Pruned(tuple(days[:3]), ()) == live_outcomes.prune(connected, before=days[3])
-    assert [("3",)] == support.rows(database_url, "SELECT outcome_id FROM outcomes")

@@ -58,7 +58,7 @@ def test_schema_file_equals_migrations(new_database: Callable[..., str]) -> None
         migrations.up(conn)
     expected = catalog(by_steps)
     assert len(expected["columns"]) > 40
-    assert 22 == len(expected["triggers"])
+    assert 24 == len(expected["triggers"])
     assert expected == catalog(by_file)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bakeoff import probes
 from bakeoff.adapters import evaluations, locks, probing, records
 from bakeoff.errors import InputError, StateError
 from bakeoff.probes import SqlProbe
@@ -86,6 +87,14 @@ def test_what_was_found_is_stored_with_the_digests_of_what_it_was_found_in(world
     assert (asked.digest, run.table_sha256) == (inputs["probes_sha256"], inputs["table_sha256"])
     assert (run.corpus_sha256, run.report["cases_sha256"]) == (inputs["corpus_sha256"], inputs["cases_sha256"])
     assert found.digest == found.sha256
+    assert asked == probes.parse({"probes": shorn(found.body["asked"])}, source="record")
+
+
+def shorn(told: Any) -> Any:
+    """The same without what is null: what was asked, as a file would say it."""
+    if isinstance(told, dict):
+        return {name: shorn(item) for name, item in told.items() if item is not None}
+    return [shorn(item) for item in told] if isinstance(told, list) else told
 
 
 @pytest.mark.parametrize(

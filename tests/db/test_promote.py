@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.adapters import records
+from bakeoff.adapters import ingests, records
 from bakeoff.adapters.plans import Stored
 from bakeoff.adapters.records import About, Kind, Record
 from bakeoff.errors import IntegrityError
@@ -90,10 +90,13 @@ def test_without_records_both_are_asked_for(made: Planned) -> None:
 def add(made: Planned, kind: Kind, verdict: Verdict = Verdict.PASS, **changed: Any) -> None:
     """Record what probes or parity of the wide lock came to, changed."""
     table = support.digest_of(made.url, made.wide)
-    inputs = {"table_sha256": table, "probes_sha256": STANDARD.digest} | changed.pop("inputs", {})
+    with support.connector(made.url)() as conn:
+        corpus = {"corpus_sha256": ingests.finished(conn, made.wide).corpus_sha256}
+    inputs = {"table_sha256": table, "probes_sha256": STANDARD.digest, **corpus} | changed.pop("inputs", {})
     body: dict[str, Any] = {
         "kind": kind,
         "table_sha256": table,
+        **corpus,
         "baseline": made.narrow.config_hash,
         "inputs": inputs,
         "sample": {"documents": 8, "embedded": 8, "table_chunks": 40} | changed.pop("sample", {}),
@@ -107,10 +110,12 @@ def add(made: Planned, kind: Kind, verdict: Verdict = Verdict.PASS, **changed: A
 
 UNFIT: dict[str, tuple[Kind, dict[str, Any], str]] = {
     "probes of another table": ("probes", {"inputs": {"table_sha256": "0" * 64}}, "they were made on another table"),
+    "probes of another corpus": ("probes", {"inputs": {"corpus_sha256": "0" * 64}}, "they were made of another corpus"),
     "probes without a baseline": ("probes", {"baseline": None}, "they were made without the plan's baseline"),
     "probes against another lock": ("probes", {"baseline": "f" * 16}, "they were made without the plan's baseline"),
     "probes of another run": ("probes", {"run_id": "other"}, "was not run on this run and table yet"),
     "parity of another table": ("parity", {"table_sha256": "0" * 64}, "it was made on another table"),
+    "parity of another corpus": ("parity", {"corpus_sha256": "0" * 64}, "it was made of another corpus"),
     "parity of a token sample": (
         "parity", {"sample": {"documents": 7}}, "it ingested 7 documents again, fewer than 8",
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg import errors as pg
 
-from bakeoff import canary, simulation
+from bakeoff import canary, judgements, simulation
 from bakeoff.adapters import ingests, questions, records
 from bakeoff.adapters.records import About, Record
 from bakeoff.errors import DatabaseError, IntegrityError, ModelError
@@ -175,7 +175,7 @@ def finding(verdict: str) -> dict[str, Any]:
 
 def again(verdict: str, before: Verdict | None) -> str:
     """What a gate's finding counts for, given what it was at the start."""
-    return str(recheck._again(finding(verdict), before)["verdict"])
+    return str(judgements.again(finding(verdict), before)["verdict"])
 
 
 def test_what_was_not_known_at_the_start_stops_nobody_now() -> None:

@@ -14,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg import errors as pg
 
-from bakeoff import canonical, claims, dsse, evidence, merkle, routing
+from bakeoff import canonical, chain, claims, dsse, evidence, merkle, routing
 from bakeoff.adapters import clock, seals
 from bakeoff.adapters.keys import Signer
 from bakeoff.errors import BakeoffError, IntegrityError, NotFoundError, NotKnownError, StateError
 from bakeoff.rollout import Abort, Promote, Rollback
-from bakeoff.stages import seal
+from bakeoff.stages import judge, seal, seal_check
 from bakeoff.stages.seal import Made
 from tests import planned, rolled, support
 from tests.rolled import BEGAN, Rolled
@@ -84,9 +84,9 @@ def said(made: Made) -> dict[str, Any]:
 
 
 def held(site: Site, made: Made) -> claims.Report:
-    """Every claim that was checked holds, but for the fixture's clock, which is moved on purpose."""
+    """Every claim that was checked holds."""
     report = claims.check(made.seal.envelope, site.rows(made), keys=KEYS)
-    assert [] == [claim for claim in report.claims if claim.holds is False and claim.name != "clock"]
+    assert [] == [claim for claim in report.claims if claim.holds is False]
     return report
 
 
@@ -199,11 +199,11 @@ def test_what_happens_later_is_sealed_after_it(site: Site) -> None:
     assert (2, first.seal.payload_sha256) == (second.seal.number, second.seal.previous)
     assert ["start", "promote", "abort"] == [item["what"] for item in said(second)["forced"]]
     links = [
-        claims.Link(f"{made.seal.stem}.seal.json", canonical.sha256_hex(made.seal.file), held(site, made))
+        chain.Link(f"{made.seal.stem}.seal.json", canonical.sha256_hex(made.seal.file), held(site, made))
         for made in (first, second)
     ]
     head = dsse.parse((site.folder / "HEAD.json").read_bytes())
-    assert {True} == {claim.holds for claim in claims.chain(links, head, keys=KEYS)}
+    assert {True} == {claim.holds for claim in chain.check(links, head, keys=KEYS)}
     for made in (first, second):
         assert made.seal.envelope == dsse.parse((site.folder / f"{made.seal.stem}.seal.json").read_bytes())
 
@@ -249,6 +249,59 @@ def test_a_changed_row_is_named(site: Site, table: str, change: str, message: st
     """One changed row of what is sealed: the seal is refused, and says which."""
     site.tamper(table, change)
     refused(site, IntegrityError, message)
+
+
+def test_what_would_not_verify_is_not_sealed(site: Site) -> None:
+    """Everything is what it was recorded as, but judged before it was measured: claim and place are said."""
+    with site.of.connect() as conn:
+        wanted = judge.Wanted(promote_check=True)
+        judge.run(conn, site.of.stored, wanted, connect=site.of.connect, now=support.NOW - HOUR)
+    path = r"\.predicate\.evaluations\.baseline\.finished_at"
+    error = refused(
+        site, IntegrityError, rf"^this would not verify: clock: {path}: expected 2026-.* found the other way"
+    )
+    assert "bakeoff kpi-check --promote-check" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("evaluations", "candidate", "identity_sha256"), "a" * 64, r"inputs: .*candidate\.identity_sha256: expected"),
+        (("ingests", "baseline", "ingest_id"), "20200101T000000-0", r"inputs: .*baseline\.identity_sha256: expected"),
+        (("plan", "created_at"), "2030-01-01T00:00:00+00:00", r"inputs: .*candidate\.started_at: expected after"),
+        (
+            ("records", "judgement", "verdict"),
+            "pass",
+            r'rests on: .*judgement\.verdict: expected "no_data", found "pass"',
+        ),
+        (("outcome",), "judged", r'verdict: \.predicate\.outcome: expected "stopped", found "judged"'),
+        (("records", "judgement", "sha256"), "a" * 64, r"subjects: \.subject"),
+        (("sealed_at",), None, r"fields: \.predicate\.sealed_at: "),
+    ],
+    ids=["run", "ingest", "plan", "judged", "outcome", "record", "sealed_at"],
+)
+def test_each_claim_is_made_before_it_is_signed(site: Site, place: Any, value: Any, message: str) -> None:
+    """What `verify` would refuse of a predicate is refused, by the name of the claim; what was sealed is not."""
+    subjects, body = evidence.opened(site.seal().seal.envelope.payload)
+    seal_check.require(subjects, body)
+    at = body
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = value
+    with pytest.raises(IntegrityError, match=f"^this would not verify: {message}"):
+        seal_check.require(subjects, body)
+
+
+def test_a_claim_that_breaks_is_one_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that no claim can do with is no crash."""
+
+    def broken(_: Any) -> Any:
+        raise KeyError("gates")
+
+    subjects, body = evidence.opened(site.seal().seal.envelope.payload)
+    monkeypatch.setattr(claims, "AFTER", (("odd", "", broken),))
+    with pytest.raises(IntegrityError, match=r"^this would not verify: odd: can't be checked: 'gates'$"):
+        seal_check.require(subjects, body)
 
 
 def test_a_changed_chunk_is_named(site: Site) -> None:

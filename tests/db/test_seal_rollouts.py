@@ -18,11 +18,12 @@ from bakeoff.outcomes import Outcome
 from bakeoff.rollout import Abort, Rollback
 from bakeoff.routing import Arm
 from bakeoff.stages.seal import Made
-from tests import rolled, support
+from tests import moved, rolled, support
 from tests.db.test_seal import KEYS, Site, refused, said
 from tests.rolled import BEGAN, Rolled
 
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +43,17 @@ def source(server_url: str, template: str, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def site(server_url: str, source: Rolled, tmp_path: Path) -> Iterator[Site]:
-    """A copy to be moved."""
+    """A copy to be moved; moves are written at the instants that the tests give them."""
     with rolled.copy_of(server_url, source) as found:
+        with found.connect() as conn:
+            moved.recorded_as_told(conn)
         yield Site(found, tmp_path / "seals")
 
 
 def checked(site: Site, made: Made) -> dict[str, claims.Claim]:
-    """Every claim by its name, with all derived again; nothing fails but the fixture's clock, moved on purpose."""
+    """Every claim by its name, with all derived again; all hold."""
     report = claims.check(made.seal.envelope, site.rows(made), keys=KEYS, recompute=True)
-    assert [] == [claim for claim in report.claims if claim.holds is False and claim.name != "clock"]
+    assert [] == [claim for claim in report.claims if claim.holds is False]
     return {claim.name: claim for claim in report.claims}
 
 
@@ -222,7 +225,7 @@ def three(site: Site) -> list[str]:
     for clock in ("wall", "simulated", "simulated"):
         made = on_the_wall(site) if clock == "wall" else site.of.start()
         found.append(made.rollout_id)
-        site.of.act(Rollback(by="ann", why=f"enough of {made.rollout_id}"), made.started_at + HOUR)
+        site.of.act(Rollback(by="ann", why=f"enough of {made.rollout_id}"), made.started_at + SECOND)
     return found
 
 
@@ -261,12 +264,24 @@ def test_one_rollout_by_its_id(site: Site) -> None:
 
 
 def test_a_history_whose_last_instant_has_not_come(site: Site) -> None:
-    """A clock was ahead: what `verify` would refuse is not sealed before it has come."""
+    """A clock was ahead, or the own one is behind: what `verify` would refuse is not sealed before it has come."""
     made = on_the_wall(site)
-    site.of.act(Abort(by="bob", why="enough"), made.started_at + HOUR)
-    error = refused(site, StateError, "which has not come yet", now=made.started_at)
+    site.of.act(Abort(by="bob", why="enough"), made.started_at + SECOND)
+    error = refused(site, StateError, "which has not come yet", now=made.started_at - HOUR)
     assert "after that instant" in str(error.hint)
     assert site.seal(now=made.started_at + HOUR).new
+
+
+def test_an_earlier_one_whose_last_instant_has_not_come(site: Site) -> None:
+    """It keeps nobody from the seal of the newest; it is named, and sealed when its time has come."""
+    ids = three(site)
+    with site.of.connect() as conn:
+        first = rollouts.find(conn, ids[0])
+    made = site.seal(now=first.started_at - HOUR)
+    assert (ids[1:], 1) == (sealed(site), len(made.left))
+    assert made.left[0].startswith(f"{ids[0]} has no seal yet: {ids[0]} last moved at ")
+    later = site.seal(now=first.started_at + HOUR)
+    assert ([*ids[1:], ids[0]], (), False) == (sealed(site), later.left, later.new)
 
 
 def test_one_that_can_not_be_sealed_any_more(site: Site) -> None:

@@ -14,11 +14,12 @@ from bakeoff.adapters.postgres import Connection
 from bakeoff.adapters.records import About
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.cli import _status
+from bakeoff.config import Lock
 from bakeoff.rollout import Abort, Action, Advance, Look, Pause, Rollback, Start
 from bakeoff.stages import doctor, status
 from bakeoff.verdicts import Verdict
 from tests import support
-from tests.moved import GREEN, send
+from tests.moved import GREEN, planned, send
 
 
 def began(conn: Connection, stored: Stored, *, ago: float = 0.0, clock: rollouts.Clock = "wall") -> Rollout:
@@ -244,6 +245,19 @@ def test_no_start_that_is_refused_is_proposed(connected: Connection, stored: Sto
     name, digest = fixed.baseline.name, fixed.baseline.config_hash
     following = f"bakeoff locks activate {digest}, or plan against what is in production"
     assert f"the plan's baseline {name} ({digest}) is not in production: {following}" == seen(connected)["next"]
+
+
+def test_a_rehearsal_of_another_plan_is_none_of_this_one(
+    connected: Connection, locked: tuple[Lock, Lock], stored: Stored
+) -> None:
+    """The newest plan was not rehearsed: nobody is told that it was."""
+    found = began(connected, stored, clock="simulated")
+    for hour in (16, 32, 48):
+        at = found.started_at + timedelta(hours=hour)
+        found = send(connected, send(connected, found, GREEN, at), Advance(), at)
+    newer = planned(connected, locked, seed=8, at=support.NOW + timedelta(hours=1))
+    judged(connected, newer, Verdict.PASS)
+    assert f"bakeoff canary start --plan {newer.plan.short}" == seen(connected)["next"]
 
 
 def test_a_history_that_was_changed(connected: Connection, stored: Stored, database_url: str) -> None:

@@ -58,9 +58,9 @@ def test_every_aggregate(path: str, keys: list[Any]) -> None:
 
 
 def test_healthy() -> None:
-    """Nothing differs where nothing was changed; a latency is not looked at."""
+    """Nothing differs where nothing was changed; how long something took is not looked at."""
     sample = small(story="judged")
-    aggregates(sample)["latency_ms"] = {}
+    aggregates(sample)["latency_ms"]["total"]["p50"]["value"] = 0.1
     assert [] == [*figures.aggregates(opened(sample)), *figures.copies(opened(sample))]
 
 
@@ -95,7 +95,7 @@ def test_nothing_was_asked_or_ingested() -> None:
     for arm in ("baseline", "candidate"):
         sample.rows[arm] = []
         run = sample.predicate["evaluations"][arm]["aggregates"]["aggregates"]
-        run.update(tallies.aggregates([], tuple(run["means"])))
+        run.update(tallies.aggregates([], tuple(run["means"])), latency_ms={})
         counts = sample.predicate["ingests"][arm]["report"]["counts"]
         counts.update(dict.fromkeys(("chunks_read", "chunks", "duplicates"), 0))
         sample.rows["facts"][arm].update(snapshot_size=None, reader_errors=None, dedup_share=None)
@@ -106,6 +106,8 @@ COPIES: dict[str, tuple[tuple[str, ...], Any]] = {
     "questions.sha256": (("questions", "sha256"), "0"),
     "questions.used": (("questions", "used"), 3),
     "questions.name": (("questions", "name"), "others"),
+    "questions.with_gold": (("questions", "with_gold"), 3),
+    "questions.not_in_corpus": (("questions", "not_in_corpus"), 3),
     "corpus.sha256": (("corpus", "sha256"), "0"),
     "corpus.documents": (("corpus", "documents"), 3),
     "corpus.source": (("corpus", "source"), "elsewhere"),

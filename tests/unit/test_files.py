@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.adapters import files
+from bakeoff.adapters import files, yaml_files
 from bakeoff.errors import InputError, OutsideError
 
 
@@ -114,14 +114,14 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
     }
     for name, message in cases.items():
         with pytest.raises(InputError, match=message):
-            files.read_yaml(tmp_path / name, what="configuration")
+            yaml_files.read(tmp_path / name, what="configuration")
 
 
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     """A configuration file can't run code."""
     (tmp_path / "x.yaml").write_text("!!python/object/apply:os.system ['echo hacked']")
     with pytest.raises(InputError, match="could not determine a constructor"):
-        files.read_yaml(tmp_path / "x.yaml", what="configuration")
+        yaml_files.read(tmp_path / "x.yaml", what="configuration")
 
 
 @pytest.mark.parametrize(("text", "place"), [("a: 1\nb: 2\na: 3\n", "3:1"), ("x:\n  k: 1\n  k: 1\n", "3:3")])
@@ -130,7 +130,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, place: st
     path = tmp_path / "twice.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=f"twice.yaml:{place}: the key '[ak]' stands twice"):
-        files.read_yaml(path, what="configuration")
+        yaml_files.read(path, what="configuration")
 
 
 def test_rows_are_written_a_line_each(tmp_path: Path) -> None:

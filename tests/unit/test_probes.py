@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff import checks, probe_findings, probes
-from bakeoff.adapters import files, standard
+from bakeoff.adapters import standard, yaml_files
 from bakeoff.config import FilterConfig
 from bakeoff.errors import ConfigError
 from bakeoff.probe_findings import Measured, Unmeasured
@@ -44,7 +44,7 @@ def one(**expect: Any) -> Probe:
 
 def test_the_standard_file_is_sound() -> None:
     """It parses, every program compiles, and every probe says what to do next."""
-    found = probes.parse(files.read_yaml(ROOT / "configs" / "probes.yaml", what="probes"), source="configs/probes.yaml")
+    found = probes.parse(yaml_files.read(ROOT / "configs" / "probes.yaml", what="probes"), source="configs/probes.yaml")
     stage.compile_programs(found, source="configs/probes.yaml")
     assert 36 == len(found.probes)
     assert {"prefix-pattern", "dedup-rate"} == {item.name for item in found.probes if item.severity is Severity.WARN}

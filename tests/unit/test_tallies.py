@@ -51,6 +51,13 @@ def test_as_of_the_cases(count: int) -> None:
     assert expected == tallies.aggregates(made, MEANS)
 
 
+@pytest.mark.parametrize("count", [1, 9, 10, 99, 100])
+def test_timed(count: int) -> None:
+    """How many timings there are, and whether their quantiles are ones to rely on, as an evaluation says it."""
+    told = cases.latency([{"total": 1.5}] * count)["total"]
+    assert tallies.timed(count) == tallies.counted(told)
+
+
 def test_lost_at() -> None:
     """The first arrow with a 0, as the funnel says it."""
     assert tallies.ARROWS == gold.STAGES

@@ -81,7 +81,7 @@ def named_by_the_rows(sample: samples.Sample, data: bytes, folder: Path) -> str:
     if unread is not None:
         return unread.name
     seal, broken = claims._with_rows((), sample.predicate, rows)
-    found = [broken] if broken is not None else [claims._claim(name, said, of(seal)) for name, said, of in FROM_ROWS]
+    found = [broken] if broken is not None else [claims.claimed(name, said, of(seal)) for name, said, of in FROM_ROWS]
     failed = next((claim.name for claim in found if not claim.holds), None)
     return failed or "artifacts" * (data != sample.rows_file)
 
@@ -183,7 +183,7 @@ OF_A_CHAIN: dict[Callable[[Path], None], tuple[str, str]] = {
     seal_removed: ("numbers", ":.predicate.number"),
     head_replayed: ("head", "HEAD.json:.predicate.count"),
     head_removed: ("head", "HEAD.json"),
-    head_edited: ("head", "HEAD.json:."),
+    head_edited: ("head", "HEAD.json:.payload"),
     head_of_a_stranger: ("head", "HEAD.json:.signatures[0].keyid"),
     envelopes_swapped: ("numbers", ":.predicate.number"),
     renamed: ("numbers", "000002-000000000000.seal.json"),
