@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import LiteralString
@@ -98,6 +99,9 @@ def test_repeated_evaluations_are_counted(made: Planned) -> None:
     made.evaluate(made.narrow)
     made.evaluate(made.narrow, fresh=True)
     assert {"baseline": 1, "candidate": 3} == made.judge(stored).body["runs_made"]
+    began = clock.now()
+    while clock.now() == began:  # instants are whole seconds: a run of the plan's own second counts as one after it
+        time.sleep(0.02)
     later = made.plan(seed=9, accept_known_scores=True, now=clock.now())
     assert {"baseline": 1, "candidate": 1} == made.judge(later).body["runs_made"]
     made.evaluate(made.narrow, fresh=True)

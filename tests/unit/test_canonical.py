@@ -128,6 +128,13 @@ def test_many_at_once_are_what_each_is_alone(values: list[object]) -> None:
     assert [canonical.encode(value) for value in values] == canonical.encode_each(values)
 
 
+@pytest.mark.parametrize("odd", [["a", "\0", "b"], "\0", [["\0"]], {"a": ["x,", "\0", ",y"]}, '","\0","', ["a", "\0"]])
+def test_a_value_like_the_mark_between_values(odd: object) -> None:
+    """However much a value looks like what stands between two of them, it stays one value."""
+    for values in ([odd], [odd, odd], [1, odd, {}], ["x", odd, "y"]):
+        assert [canonical.encode(value) for value in values] == canonical.encode_each(values)
+
+
 def test_half_a_character_among_many_is_refused() -> None:
     """Where one of many values can't be carried, all are refused, in the words of that one."""
     with pytest.raises(UsageError, match="not canonical JSON"):
