@@ -265,10 +265,10 @@ def _live(seal: Sealed) -> Iterator[Difference]:
         raise
 
 
-_COUNTED = "; not checked: which questions were left out or had no judgement, what an ingest embedded or rejected"
+_COUNTED = "; not checked: what was left out, what ingests counted"
 _TRIED = "; not checked: how often each was measured"
-_WHOLE = "; not checked: the digests of whole cases, which stay with the project"
-_ORDER = "; not checked: in which order they arrived, beyond what looks knew"
+_WHOLE = "; not checked: digests of whole cases"
+_ORDER = "; not checked: in which order they came"
 FROM_PREDICATE: tuple[tuple[str, str, Check], ...] = (
     ("locks", "their hashes follow from their configurations", provenance.locks),
     ("plan", "its digest is its name, and it is about these locks", provenance.plan),

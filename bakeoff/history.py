@@ -12,7 +12,7 @@ from typing import Any
 
 from bakeoff import canary, sealed, verdicts
 from bakeoff.difference import Difference
-from bakeoff.rollout import State, event_of
+from bakeoff.rollout import Phase, State, event_of
 from bakeoff.sealed import ARMS, ROLLBACK_CHECKS, Live, Sealed, differ
 from bakeoff.strategy import Strategy
 from bakeoff.verdicts import Severity, Verdict, overall, worst
@@ -48,7 +48,11 @@ def verdict(seal: Sealed) -> Iterator[Difference]:
         yield from _rejudged(body["findings"], again["body"], f".predicate.records.rechecks[{number}].body")
     for number, checked in enumerate(seal.predicate["records"]["rollback_checks"]):
         made = [item["check"] for item in checked["body"]["findings"]]
-        yield from differ(list(ROLLBACK_CHECKS), made, f".predicate.records.rollback_checks[{number}].body.findings")
+        path = f".predicate.records.rollback_checks[{number}].body"
+        yield from differ(list(ROLLBACK_CHECKS), made, f"{path}.findings")
+        if checked["body"]["version"] not in (ended := [item["version"] for item in seal.events if _is_back(item)]):
+            known = " or ".join(map(str, ended)) or "none: nothing was taken back"
+            yield Difference(f"{path}.version", known, str(checked["body"]["version"]))
     judged, phase = found.value, _phase(seal)
     yield from differ(sealed.outcome(judged, phase), seal.predicate["outcome"], ".predicate.outcome")
     yield from differ(judged, seal.predicate["verdict"], ".predicate.verdict")
@@ -96,6 +100,11 @@ def rollout(seal: Sealed) -> Iterator[Difference]:
     yield from differ(None if state is None else state.body(), given["state"], f"{path}.state")
 
 
+def _is_back(item: Mapping[str, Any]) -> bool:
+    """Return whether an event left all traffic with the baseline."""
+    return item["body"]["state"]["phase"] in (Phase.ROLLED_BACK, Phase.ABORTED)
+
+
 def clock(seal: Sealed) -> Iterator[Difference]:
     """Yield where clocks differ, or something came before what it rests on."""
     given, records = seal.predicate["rollout"], seal.predicate["records"]
@@ -110,11 +119,25 @@ def clock(seal: Sealed) -> Iterator[Difference]:
             path = f".predicate.records.rechecks[{number}].body.simulated"
             yield from differ(simulated, again["body"]["simulated"], path)
         order += [(".predicate.rollout.events[0].at", judged, given["events"][0]["at"])]
+        order += [
+            (f".predicate.records.rechecks[{number}].at", given["events"][0]["at"], again["at"])
+            for number, again in enumerate(records["rechecks"])
+        ]
         if not simulated:
-            order += [(".predicate.sealed_at", given["events"][-1]["at"], seal.predicate["sealed_at"])]
+            order += [*_checked(seal), (".predicate.sealed_at", given["events"][-1]["at"], seal.predicate["sealed_at"])]
     for path, before, after in order:
         yield from _late(path, before, after)
     yield from _since(seal, judged, simulated=simulated)
+
+
+def _checked(seal: Sealed) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, before, after) of what was measured and checked of a rollout with real traffic, until its seal."""
+    back = [item["at"] for item in seal.events if _is_back(item)]
+    for kind, since in (("rechecks", []), ("rollback_checks", back)):
+        for number, record in enumerate(seal.predicate["records"][kind]):
+            path = f".predicate.records.{kind}[{number}].at"
+            yield from ((path, before, record["at"]) for before in since)
+            yield path, record["at"], seal.predicate["sealed_at"]
 
 
 def _since(seal: Sealed, judged: str, *, simulated: bool) -> Iterator[Difference]:

@@ -83,7 +83,7 @@ _BODIES: dict[str, dict[str, Any]] = {
                 "tables": {ANY: DIGEST}},
     "rechecks": {"verdict": VERDICT, "findings": [{"verdict": VERDICT, "action": ACTION}], "simulated": TRUTH,
                  "judgement": {"verdict": VERDICT, "findings": [_TOLD]}},
-    "rollback_checks": {"verdict": VERDICT, "findings": [{"verdict": VERDICT}]},
+    "rollback_checks": {"verdict": VERDICT, "version": COUNT, "findings": [{"verdict": VERDICT}]},
 }  # fmt: skip
 _TIMES = ("started_at", "step_began_at", "last_at", "looked_at", "rechecked_at", "paused_at", "ended_at")
 _STATE = {

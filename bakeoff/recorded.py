@@ -47,9 +47,8 @@ def rests_on(seal: Sealed) -> Iterator[Difference]:
             yield from differ(runs["candidate"]["run_id"], record["run_id"], f"{path}.run_id")
         else:
             yield from differ(fixed["sha256"], record["plan_sha256"], f"{path}.plan_sha256")
-        if kind != "rollback_check":
-            hashed = fixed["body"]["candidate"]["CONFIG_HASH"]
-            yield from differ(hashed, record["config_hash"], f"{path}.config_hash")
+        arm = "baseline" if kind == "rollback_check" else "candidate"
+        yield from differ(fixed["body"][arm]["CONFIG_HASH"], record["config_hash"], f"{path}.config_hash")
     yield from judgements.judged(seal)
     yield from _named(seal)
     yield from _timed(seal)

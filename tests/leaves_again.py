@@ -82,6 +82,60 @@ def rollback_checked_in_part() -> Files:
     return signed(change, story="rolled_back")
 
 
+def _rollback_checked(**change: Any) -> Callable[[Sample], None]:
+    def changed(sample: Sample) -> None:
+        (record,) = sample.predicate["records"]["rollback_checks"]
+        record["body"] |= change.pop("body", {})
+        record |= change
+        redigest(record)
+
+    return changed
+
+
+def rollback_checked_of_the_candidate() -> Files:
+    """What was checked after a rollback is said of the other lock."""
+
+    def change(sample: Sample) -> None:
+        hashed = sample.predicate["plan"]["body"]["candidate"]["CONFIG_HASH"]
+        _rollback_checked(config_hash=hashed)(sample)
+
+    return signed(change, story="rolled_back")
+
+
+def rollback_checked_before_it() -> Files:
+    """The check after a rollback was made when all went well."""
+    return signed(_rollback_checked(body={"version": 1}), story="rolled_back")
+
+
+def rollback_checked_long_ago() -> Files:
+    """The check after a rollback was made years before."""
+    return signed(_rollback_checked(at=LONG_AGO), story="rolled_back", clock="wall")
+
+
+def rollback_checked_far_off() -> Files:
+    """The check after a rollback was made after the seal."""
+    return signed(_rollback_checked(at=FAR_OFF), story="rolled_back", clock="wall")
+
+
+def _rechecked_too(at: str) -> Callable[[Sample], None]:
+    def change(sample: Sample) -> None:
+        given = sample.predicate["records"]["rechecks"]
+        given.append({**given[0], "record_id": 99, "at": at})
+        redigest(given[-1])
+
+    return change
+
+
+def rechecked_long_ago() -> Files:
+    """A recheck that no look has, from before the rollout."""
+    return signed(_rechecked_too(LONG_AGO))
+
+
+def rechecked_far_off() -> Files:
+    """A recheck that no look has, from after the seal."""
+    return signed(_rechecked_too(FAR_OFF), clock="wall")
+
+
 def _report(sample: Sample) -> dict[str, Any]:
     found: dict[str, Any] = sample.predicate["evaluations"]["candidate"]["aggregates"]
     return found
@@ -152,6 +206,12 @@ LEAVES_AGAIN: dict[Callable[[], Files], tuple[str, str]] = {
     rules_of_before: ("looks", f"{FIRST_LOOK}.rules"),
     rules_to_come: ("looks", f"{FIRST_LOOK}.rules"),
     rules_left_out: ("looks", f"{FIRST_LOOK}.rules"),
+    rollback_checked_of_the_candidate: ("rests on", ".predicate.records.rollback_checks[0].config_hash"),
+    rollback_checked_before_it: ("verdict", ".predicate.records.rollback_checks[0].body.version"),
+    rollback_checked_long_ago: ("clock", ".predicate.records.rollback_checks[0].at"),
+    rollback_checked_far_off: ("clock", ".predicate.records.rollback_checks[0].at"),
+    rechecked_long_ago: ("clock", ".predicate.records.rechecks[1].at"),
+    rechecked_far_off: ("clock", ".predicate.records.rechecks[1].at"),
     rollback_checked_in_part: ("verdict", ".predicate.records.rollback_checks[0].body.findings[0]"),
     gold_elsewhere: ("copies", f"{REPORT}.questions.not_in_corpus"),
     gold_added: ("copies", f"{REPORT}.questions.with_gold"),

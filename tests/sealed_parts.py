@@ -344,7 +344,9 @@ def add_rechecks(predicate: dict[str, Any], options: Options) -> None:
     predicate["records"]["rechecks"] = [record(5, "recheck", body, config_hash=candidate, run_id="run-again", **about)]
     if options.story == "rolled_back":
         passed = [{"check": name, "verdict": "pass"} for name in ("routing", "active-lock", "table", "answer")]
-        checked = {"rollout": "r20260102-1", "verdict": "pass", "findings": passed}
+        last = predicate["rollout"]["events"][-1]
+        checked = {"rollout": "r20260102-1", "version": last["version"], "verdict": "pass", "findings": passed}
+        about |= {"at": last["at"]}
         predicate["records"]["rollback_checks"] = [record(6, "rollback_check", checked, config_hash=baseline, **about)]
 
 
