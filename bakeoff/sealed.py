@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bakeoff import difference, evidence, metrics, tallies, withheld
 from bakeoff.difference import Difference
@@ -243,9 +243,11 @@ def forced(
     return sorted(found, key=lambda one: datetime.fromisoformat(one["at"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """One live outcome as it is sealed: of its unit the bucket, and a number that is the rollout's own."""
+class Live(NamedTuple):
+    """One live outcome as it is sealed: of its unit the bucket, and a number that is the rollout's own.
+
+    There are ten thousand of them to a rollout: a tuple is made in a quarter of the time of a frozen dataclass.
+    """
 
     at: str
     step: int

@@ -412,6 +412,7 @@ CREATE TABLE seals (
     FOREIGN KEY (before, previous) REFERENCES seals (number, payload_sha256),
     CHECK ((number = 1) = (previous IS NULL))
 );
+ALTER TABLE seals ALTER COLUMN rows SET STORAGE EXTERNAL; -- to compress them takes longer than to store them
 CREATE INDEX seals_by_plan ON seals (plan_sha256, number);
 CREATE TRIGGER seals_never_change BEFORE UPDATE OR DELETE ON seals FOR EACH ROW EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER seals_never_truncate BEFORE TRUNCATE ON seals EXECUTE FUNCTION forbid_change();

@@ -43,7 +43,7 @@ SELECT body, body_sha256 FROM locks WHERE config_hash = %(config_hash)s;
 -- name: cases
 -- Every case of a run: the digest of the whole that the server keeps, its figures, how much was retrieved and read.
 SELECT encode(result_sha256, 'hex'),
-       result - '{retrieval_snapshot,retrieved_context,gold}'::text[],
+       result - '{retrieval_snapshot,retrieved_context,gold}'::text[] #- '{answer,used}' #- '{answer,text}',
        jsonb_array_length(result -> 'retrieval_snapshot'),
        jsonb_array_length(result -> 'retrieved_context')
 FROM evaluation_cases WHERE run_id = %(run_id)s ORDER BY ordinal;

@@ -69,7 +69,7 @@ def holds(site: Site, made: Made) -> None:
 
 def bare(found: list[Live]) -> list[Live]:
     """The same without the numbers of their units and their places of arrival."""
-    return [replace(one, unit=None, arrived=None) for one in found]
+    return [one._replace(unit=None, arrived=None) for one in found]
 
 
 def one(at: datetime, unit: str | None, name: str, arm: int = 0) -> Outcome:
