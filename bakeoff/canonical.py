@@ -16,7 +16,8 @@ import rfc8785
 
 from bakeoff.errors import UsageError
 
-_LIMIT = 2**53
+LIMIT = 2**53
+"""From here on integers are not the same for all who read JSON."""
 _ARRAYS = {list, tuple}
 _NESTED = {dict, *_ARRAYS}
 _KINDS = {str, int, bool, type(None), *_NESTED}
@@ -82,7 +83,7 @@ def _is_plain(values: Collection[Any]) -> bool:
 
 
 def _are_safe(numbers: list[int]) -> bool:
-    return min(numbers) > -_LIMIT and max(numbers) < _LIMIT
+    return min(numbers) > -LIMIT and max(numbers) < LIMIT
 
 
 def sha256_hex(data: bytes) -> str:

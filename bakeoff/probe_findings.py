@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bakeoff import canonical
 from bakeoff.probes import Expectation, Probe
 from bakeoff.verdicts import Severity, Verdict
 
@@ -76,13 +77,22 @@ def measured(value: Any) -> Result:
         return _with_offenders(measured(value["value"]), value.get("offenders") or ())
     if value is None:
         return Unmeasured(Verdict.NO_DATA, "it gave null: there is nothing to measure")
-    if isinstance(value, float) and not math.isfinite(value):
-        return Unmeasured(Verdict.ERROR, f"it gave {value}, which is no number")
+    if (odd := _not_for_json(value)) is not None:
+        return Unmeasured(Verdict.ERROR, f"it gave {value}{odd}")
     if isinstance(value, Mapping):
         return Unmeasured(Verdict.ERROR, "it gave an object; expected a number, a string, true, false or a list")
     if isinstance(value, list | tuple):
         return Measured(len(value), tuple(map(_spoken, value)))
     return Measured(value)
+
+
+def _not_for_json(value: Any) -> str | None:
+    """Return in words why JSON can't hold a number, or None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ", which is no number"
+    if isinstance(value, int) and abs(value) >= canonical.LIMIT:
+        return ": JSON holds integers below 2**53 only; give it as text"
+    return None
 
 
 def judge(probe: Probe, result: Result, *, names: Mapping[str, str]) -> Finding:

@@ -61,6 +61,8 @@ class Expectation(Part):
             raise ValueError(  # noqa: TRY004  # pydantic reports a ValueError, a TypeError passes it by
                 "equals asks for one number, text, true or false: no list and no object could pass"
             )
+        if isinstance(self.equals, int) and abs(self.equals) >= canonical.LIMIT:
+            raise ValueError(f"equals is {self.equals}: JSON holds integers below 2**53 only; compare text")
         low, high = self.between or (self.at_least, self.at_most)
         if low is not None and high is not None and low > high:
             raise ValueError(f"the lower end {low:g} is above the upper end {high:g}: nothing could pass")
