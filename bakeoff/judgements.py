@@ -13,18 +13,10 @@ from typing import Any
 
 from bakeoff import canonical, verdicts
 from bakeoff.difference import Difference
-from bakeoff.rollout import Action
+from bakeoff.rollout import ACTION_OF
 from bakeoff.sealed import ARMS, Sealed, differ
 from bakeoff.verdicts import Severity, Verdict
 
-ACTIONS = {
-    Verdict.PASS: Action.GO,
-    Verdict.INCONCLUSIVE: Action.HOLD,
-    Verdict.NO_DATA: Action.HOLD,
-    Verdict.ERROR: Action.ERROR,
-    Verdict.FAIL: Action.ROLL_BACK,
-}
-"""What a rollout does about a verdict."""
 ONE_LOCK = "two-locks"
 """The gate that says that nothing was compared, where baseline and candidate are one lock."""
 TABLE = "table"
@@ -50,7 +42,7 @@ def finding(gate: str, verdict: Verdict, said: str, item: Mapping[str, Any] | No
     return {
         "watched": f"recheck {gate}",
         "verdict": verdict.value,
-        "action": ACTIONS[verdict].value,
+        "action": ACTION_OF[verdict].value,
         **figures,
         "margin": None,
         "n_baseline": None if item is None else item["n"],

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from bakeoff import binomial, sequential, strata
-from bakeoff.rollout import Action, Look
+from bakeoff.rollout import ACTION_OF, Action, Look
 from bakeoff.sequential import MINIMUM_PER_ARM
 from bakeoff.strata import Values
 from bakeoff.strategy import LATENCIES, LiveRule, Strategy
@@ -210,21 +210,12 @@ def judge(prepared: Prepared, seen: Sequence[StepSeen], *, now: datetime, step: 
     )
 
 
-_ACTIONS = {
-    Verdict.PASS: Action.GO,
-    Verdict.INCONCLUSIVE: Action.HOLD,
-    Verdict.NO_DATA: Action.HOLD,
-    Verdict.ERROR: Action.ERROR,
-    Verdict.FAIL: Action.ROLL_BACK,
-}
-
-
 def _finding(watched: str, verdict: Verdict, said: str, **figures: Any) -> dict[str, Any]:
     """Return a finding as plain JSON: figures that were not measured are None."""
     return {
         "watched": watched,
         "verdict": verdict.value,
-        "action": _ACTIONS[verdict].value,
+        "action": ACTION_OF[verdict].value,
         "value": None,
         "baseline": None,
         "difference": None,

@@ -15,7 +15,7 @@ from itertools import compress
 from typing import Any
 
 from bakeoff.difference import Difference
-from bakeoff.rollout import Action
+from bakeoff.rollout import ACTION_OF, Action
 from bakeoff.sealed import ARMS, Live, Sealed, differ
 from bakeoff.strategy import LATENCIES, Strategy
 from bakeoff.verdicts import Verdict, worst
@@ -30,13 +30,6 @@ _FLOOR = "_at_least"
 RECHECKED = "recheck "
 """What findings of the offline KPIs begin with."""
 _WORST_FIRST = (Action.ROLL_BACK, Action.ERROR, Action.HOLD)
-_ACTIONS = {
-    Verdict.PASS: Action.GO,
-    Verdict.INCONCLUSIVE: Action.HOLD,
-    Verdict.NO_DATA: Action.HOLD,
-    Verdict.ERROR: Action.ERROR,
-    Verdict.FAIL: Action.ROLL_BACK,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +115,7 @@ def _watched(look: Taken, margins: Mapping[str, float | None]) -> Iterator[Diffe
         at = f"{look.path}.findings[{number}]"
         if item["watched"] in margins:
             yield from differ(margins[item["watched"]], item["margin"], f"{at}.margin", close=True)
-        yield from differ(_ACTIONS[Verdict(item["verdict"])].value, item["action"], f"{at}.action")
+        yield from differ(ACTION_OF[Verdict(item["verdict"])].value, item["action"], f"{at}.action")
 
 
 def _ruled(look: Taken) -> Iterator[Difference]:
@@ -154,7 +147,7 @@ def _followed(look: Taken, again: Mapping[str, Any] | None) -> Iterator[Differen
     if again is not None:
         verdicts.append(Verdict(again["verdict"]))
     yield from differ(worst(verdicts).value, look.body["verdict"], f"{look.path}.verdict")
-    actions = {_ACTIONS[one] for one in verdicts}
+    actions = {ACTION_OF[one] for one in verdicts}
     action = next((one for one in _WORST_FIRST if one in actions), Action.GO)
     yield from differ(action.value, look.body["action"], f"{look.path}.action")
     measured = again is not None and again["verdict"] == Verdict.PASS

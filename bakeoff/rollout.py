@@ -38,6 +38,16 @@ class Action(StrEnum):
     ERROR = "error"
 
 
+ACTION_OF: Mapping[Verdict, Action] = {
+    Verdict.PASS: Action.GO,
+    Verdict.INCONCLUSIVE: Action.HOLD,
+    Verdict.NO_DATA: Action.HOLD,
+    Verdict.ERROR: Action.ERROR,
+    Verdict.FAIL: Action.ROLL_BACK,
+}
+"""What a rollout does about a verdict."""
+
+
 class Reason(StrEnum):
     """Why an event did, or did not do, what it is for."""
 

@@ -22,7 +22,7 @@ from bakeoff.adapters.records import About, Record
 from bakeoff.adapters.rollouts import Rollout
 from bakeoff.errors import BakeoffError, IntegrityError, NotKnownError
 from bakeoff.gold import Passage, Question, Span
-from bakeoff.rollout import Action
+from bakeoff.rollout import ACTION_OF, Action
 from bakeoff.stages import evaluate, judge, verify
 from bakeoff.verdicts import Severity, Verdict, overall
 
@@ -80,7 +80,7 @@ def run(connect: Connect, found: Rollout, stored: Stored, *, now: datetime, opti
         about = About(stored.plan_sha256, found.candidate, body.get("run_id"))
         told = {**body, "rollout": found.rollout_id, "simulated": found.clock == "simulated"}
         records.add(conn, "recheck", told, about=about, at=now, verdict=verdict)
-    return Rechecked(judgements.ACTIONS[verdict], verdict, body["said"], tuple(body["findings"]))
+    return Rechecked(ACTION_OF[verdict], verdict, body["said"], tuple(body["findings"]))
 
 
 def _changed(conn: Connection, found: Rollout) -> str | None:
